@@ -1,0 +1,247 @@
+/**
+ * Reading and writing bytes. Frames are made of little-endian fixed-width integers and unsigned LEB128 varints
+ * (7 bits a byte, lowest first, as protobuf's). Both classes are reusable and allocate nothing per field.
+ *
+ * The reader trusts nothing: reading past the end throws PROTOCOL_ERROR, never returns undefined.
+ */
+
+import { CacheError } from './errors.ts'
+
+const encoder = new TextEncoder()
+const decoder = new TextDecoder('utf-8', { fatal: true })
+const TWO_32 = 0x1_0000_0000
+
+/** A growable buffer. `bytes` is replaced when it grows, so don't hold on to it between writes. */
+export class ByteWriter {
+  bytes: Uint8Array
+  length = 0
+  #view: DataView
+
+  constructor(capacityBytes = 1024) {
+    this.bytes = new Uint8Array(capacityBytes)
+    this.#view = new DataView(this.bytes.buffer)
+  }
+
+  /** Makes room for `count` more bytes. */
+  reserve(count: number): void {
+    const needed = this.length + count
+    if (needed <= this.bytes.length) return
+    const grown = new Uint8Array(Math.max(needed, this.bytes.length * 2))
+    grown.set(this.bytes.subarray(0, this.length))
+    this.bytes = grown
+    this.#view = new DataView(grown.buffer)
+  }
+
+  uint8(value: number): void {
+    this.reserve(1)
+    this.bytes[this.length++] = value
+  }
+
+  uint16(value: number): void {
+    this.reserve(2)
+    this.#view.setUint16(this.length, value, true)
+    this.length += 2
+  }
+
+  uint32(value: number): void {
+    this.reserve(4)
+    this.#view.setUint32(this.length, value, true)
+    this.length += 4
+  }
+
+  /** An integer 0..2^48 − 1. */
+  uint48(value: number): void {
+    this.reserve(6)
+    this.#view.setUint32(this.length, value % TWO_32, true)
+    this.#view.setUint16(this.length + 4, Math.floor(value / TWO_32), true)
+    this.length += 6
+  }
+
+  float64(value: number): void {
+    this.reserve(8)
+    this.#view.setFloat64(this.length, value, true)
+    this.length += 8
+  }
+
+  /** An integer 0..2^53 − 1, in 1 to 8 bytes. */
+  varint(value: number): void {
+    this.reserve(8)
+    let rest = value
+    while (rest >= 0x8000_0000) {
+      this.bytes[this.length++] = (rest % 128) | 0x80
+      rest = Math.floor(rest / 128)
+    }
+    while (rest >= 0x80) {
+      this.bytes[this.length++] = (rest & 0x7f) | 0x80
+      rest >>>= 7
+    }
+    this.bytes[this.length++] = rest
+  }
+
+  raw(source: Uint8Array, start = 0, end: number = source.length): void {
+    const count = end - start
+    this.reserve(count)
+    // A plain loop beats the call overhead of set() for the short runs that keys and small values are.
+    if (count <= 48) {
+      const { bytes, length } = this
+      for (let i = 0; i < count; i++) bytes[length + i] = source[start + i] as number
+    } else {
+      this.bytes.set(start === 0 && end === source.length ? source : source.subarray(start, end), this.length)
+    }
+    this.length += count
+  }
+
+  /** Length as a varint, then the UTF-8 bytes. */
+  text(value: string): void {
+    const bytes = encoder.encode(value)
+    this.varint(bytes.length)
+    this.raw(bytes)
+  }
+
+  /** Length as a varint, then the bytes. */
+  blob(value: Uint8Array): void {
+    this.varint(value.length)
+    this.raw(value)
+  }
+
+  /** Overwrites four bytes written earlier. */
+  patchUint32(at: number, value: number): void {
+    this.#view.setUint32(at, value, true)
+  }
+
+  /** A copy of what was written. */
+  toBytes(): Uint8Array {
+    return this.bytes.slice(0, this.length)
+  }
+
+  /** The bytes written, without copying; the writer starts afresh on a new buffer. */
+  take(nextCapacityBytes = 1024): Uint8Array {
+    const taken = this.bytes.subarray(0, this.length)
+    this.bytes = new Uint8Array(nextCapacityBytes)
+    this.#view = new DataView(this.bytes.buffer)
+    this.length = 0
+    return taken
+  }
+
+  clear(): void {
+    this.length = 0
+  }
+}
+
+/** Reads from `bytes[at..end)`. Reusable through `reset`. */
+export class ByteReader {
+  bytes: Uint8Array
+  at: number
+  end: number
+  #view: DataView
+
+  constructor(bytes: Uint8Array, start = 0, end: number = bytes.length) {
+    this.bytes = bytes
+    this.at = start
+    this.end = end
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  }
+
+  reset(bytes: Uint8Array, start = 0, end: number = bytes.length): this {
+    if (bytes !== this.bytes) {
+      this.bytes = bytes
+      this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    }
+    this.at = start
+    this.end = end
+    return this
+  }
+
+  get remaining(): number {
+    return this.end - this.at
+  }
+
+  uint8(): number {
+    if (this.at >= this.end) throw truncated()
+    return this.bytes[this.at++] as number
+  }
+
+  uint16(): number {
+    return this.#view.getUint16(this.skip(2), true)
+  }
+
+  uint32(): number {
+    return this.#view.getUint32(this.skip(4), true)
+  }
+
+  uint48(): number {
+    const at = this.skip(6)
+    return this.#view.getUint32(at, true) + this.#view.getUint16(at + 4, true) * TWO_32
+  }
+
+  float64(): number {
+    return this.#view.getFloat64(this.skip(8), true)
+  }
+
+  varint(): number {
+    const { bytes, end } = this
+    let at = this.at
+    if (at >= end) throw truncated()
+    let byte = bytes[at++] as number
+    if (byte < 0x80) {
+      this.at = at
+      return byte
+    }
+    let value = byte & 0x7f
+    let factor = 128
+    for (;;) {
+      if (at >= end) throw truncated()
+      byte = bytes[at++] as number
+      value += (byte & 0x7f) * factor
+      if (byte < 0x80) break
+      factor *= 128
+      if (factor > 2 ** 49) throw new CacheError('PROTOCOL_ERROR', 'a varint is longer than 8 bytes')
+    }
+    if (value > Number.MAX_SAFE_INTEGER) {
+      throw new CacheError('PROTOCOL_ERROR', 'a varint is larger than 2^53 − 1')
+    }
+    this.at = at
+    return value
+  }
+
+  /** Passes over `count` bytes and returns where they start. */
+  skip(count: number): number {
+    const start = this.at
+    if (count > this.end - start) throw truncated()
+    this.at = start + count
+    return start
+  }
+
+  /** A view of the next `count` bytes, not a copy. */
+  raw(count: number): Uint8Array {
+    const start = this.skip(count)
+    return this.bytes.subarray(start, start + count)
+  }
+
+  text(bytesMax = 65_536): string {
+    const count = this.varint()
+    if (count > bytesMax) {
+      throw new CacheError('PROTOCOL_ERROR', `a text of ${count} bytes exceeds the ${bytesMax} allowed here`)
+    }
+    try {
+      return decoder.decode(this.raw(count))
+    } catch (cause) {
+      throw new CacheError('PROTOCOL_ERROR', 'a text is not valid UTF-8', { cause })
+    }
+  }
+
+  blob(): Uint8Array {
+    return this.raw(this.varint())
+  }
+}
+
+function truncated(): CacheError {
+  return new CacheError('PROTOCOL_ERROR', 'the frame ends in the middle of a field')
+}
+
+/** How many bytes `varint` takes for this value, 1..8. */
+export function varintBytes(value: number): number {
+  let bytes = 1
+  for (let rest = value; rest >= 128; rest = Math.floor(rest / 128)) bytes++
+  return bytes
+}

@@ -1,0 +1,113 @@
+/**
+ * The outermost shape of what travels on an `Exchange` stream (docs/protocol.md, "Frames").
+ *
+ * Each gRPC message is the protobuf message `Frame { bytes body = 1 }`, so that any gRPC stack can carry it. The body
+ * starts with one byte that names the frame's type. A writer leaves room for protobuf's tag and length in front of
+ * the body, so that a finished frame is sent without being copied: the length is a varint padded to five bytes,
+ * which protobuf allows.
+ */
+
+import type { ByteWriter } from '../kernel/bytes.ts'
+import { CacheError } from '../kernel/errors.ts'
+
+/** The protocol versions this release speaks. A node and a client use the highest that both know. */
+export const PROTOCOL_VERSION_MIN: number = 1
+export const PROTOCOL_VERSION_MAX: number = 1
+
+/** Bytes in front of a frame's body: protobuf's tag and padded length. */
+export const FRAME_HEADROOM: number = 6
+/** Largest body that is accepted, in bytes. Values that would exceed it travel in chunks. */
+export const FRAME_BYTES_MAX: number = 1024 * 1024
+/**
+ * A request frame is closed when its body reaches this size, in bytes: below the 64 KiB HTTP/2 flow-control window of
+ * a grpc-js server, so that a frame never waits for a window update.
+ */
+export const REQUEST_FRAME_BYTES_TARGET: number = 56 * 1024
+/** A response frame is closed when its body reaches this size, in bytes. */
+export const RESPONSE_FRAME_BYTES_TARGET: number = 256 * 1024
+/** Largest value that travels inside a request or response frame, in bytes; larger ones use a bulk stream. */
+export const INLINE_VALUE_BYTES_MAX: number = 64 * 1024
+/** Size of the chunks of a large value, in bytes, from client to node and between nodes. */
+export const UPLOAD_CHUNK_BYTES: number = 60 * 1024
+/** Size of the chunks of a large value, in bytes, from node to client. */
+export const DOWNLOAD_CHUNK_BYTES: number = 256 * 1024
+
+/** First byte of a body. Below 0x80: sent by the side that opened the stream; from 0x80: by the side that accepted it. */
+export const FrameType = {
+  hello: 0x01,
+  request: 0x02,
+  upload: 0x03,
+  cancel: 0x04,
+
+  peerHello: 0x21,
+  replicate: 0x22,
+  stage: 0x23,
+  stageDrop: 0x24,
+  propose: 0x25,
+  commit: 0x26,
+  forward: 0x27,
+
+  welcome: 0x81,
+  response: 0x82,
+  value: 0x83,
+  topology: 0x84,
+  goAway: 0x85,
+  error: 0x8f,
+
+  peerWelcome: 0xa1,
+  ack: 0xa2,
+  staged: 0xa3,
+  resume: 0xa4,
+  accept: 0xa5,
+  forwarded: 0xa7,
+} as const
+export type FrameType = (typeof FrameType)[keyof typeof FrameType]
+
+/** Starts a frame in `writer`, which is cleared first. */
+export function beginFrame(writer: ByteWriter, type: FrameType): void {
+  writer.clear()
+  writer.reserve(FRAME_HEADROOM + 1)
+  writer.length = FRAME_HEADROOM
+  writer.uint8(type)
+}
+
+/** Completes the frame and hands over its bytes, envelope included. The writer goes on with a fresh buffer. */
+export function finishFrame(writer: ByteWriter, nextCapacityBytes = 1024): Uint8Array {
+  const message = writer.take(nextCapacityBytes)
+  sealFrame(message)
+  return message
+}
+
+/** Writes the envelope into the first FRAME_HEADROOM bytes of `message`. */
+export function sealFrame(message: Uint8Array): void {
+  const bodyBytes = message.length - FRAME_HEADROOM
+  message[0] = 0x0a
+  message[1] = (bodyBytes & 0x7f) | 0x80
+  message[2] = ((bodyBytes >>> 7) & 0x7f) | 0x80
+  message[3] = ((bodyBytes >>> 14) & 0x7f) | 0x80
+  message[4] = ((bodyBytes >>> 21) & 0x7f) | 0x80
+  message[5] = bodyBytes >>> 28
+}
+
+/**
+ * The body inside a serialized `Frame` message, as a view. Accepts the length in any varint form.
+ * @throws CacheError PROTOCOL_ERROR when the bytes are not exactly one `body` field, or the body is empty or too large.
+ */
+export function openFrame(message: Uint8Array): Uint8Array {
+  let at = 1
+  let bodyBytes = 0
+  if (message.length < 3 || message[0] !== 0x0a) throw new CacheError('PROTOCOL_ERROR', 'not a Frame message')
+  for (let shift = 0; ; shift += 7) {
+    const byte = message[at++]
+    if (byte === undefined || shift > 28) throw new CacheError('PROTOCOL_ERROR', 'the length of a Frame is malformed')
+    bodyBytes += (byte & 0x7f) * 2 ** shift
+    if (byte < 0x80) break
+  }
+  if (bodyBytes !== message.length - at || bodyBytes === 0) {
+    throw new CacheError('PROTOCOL_ERROR', 'a Frame must hold exactly one non-empty body')
+  }
+  if (bodyBytes > FRAME_BYTES_MAX) {
+    throw new CacheError('PROTOCOL_ERROR', `a frame of ${bodyBytes} bytes exceeds ${FRAME_BYTES_MAX}`)
+  }
+  return message.subarray(at)
+}

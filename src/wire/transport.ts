@@ -1,0 +1,56 @@
+/**
+ * Streams of frames, as a port. Three implementations share one contract suite: grpc-js, the in-process pair of
+ * embedded mode, and the simulated network.
+ *
+ * Rules: frames arrive whole and in order or the stream closes; `closed` is called exactly once and last; nothing is
+ * delivered from inside `open` or `send`; after `close()` no handler is called any more but `closed`.
+ */
+
+import type { CacheError } from '../kernel/errors.ts'
+
+/** `cache`: clients' operations. `cluster`: node to node. */
+export type StreamService = 'cache' | 'cluster'
+
+/** What the owner of a stream implements. */
+export interface FrameHandler {
+  /** A frame's body. The bytes are the handler's to keep. */
+  frame(body: Uint8Array): void
+  /** After `send` returned false: the buffer has drained, go on sending. */
+  drained(): void
+  /** The stream has ended. `undefined` when it was closed in an orderly way by either side. */
+  closed(error: CacheError | undefined): void
+}
+
+export interface FrameStream {
+  /**
+   * Queues a frame (with its envelope, as `finishFrame` returns it; the stream owns the bytes from here on).
+   * @returns false when the stream's buffer is above its mark: the frame is queued, but wait for `drained`.
+   * After the stream closed, frames are dropped and true is returned.
+   */
+  send(message: Uint8Array): boolean
+  /** Bytes queued here and not yet handed to the network. */
+  readonly queuedBytes: number
+  /** Stops delivering frames; the sender is slowed down by flow control. */
+  pause(): void
+  resume(): void
+  /** Ends the stream: queued frames are still sent, unless `abort`. */
+  close(abort?: boolean): void
+}
+
+export interface DialOptions {
+  readonly service: StreamService
+  /** How long connecting may take. Default 1,000 ms. */
+  readonly connectTimeoutMs?: number
+  /** Streams with different lanes never share a connection, so that bulk data can't delay small frames. */
+  readonly lane?: 'operations' | 'bulk'
+}
+
+/** Opens streams. A failure to connect is reported through `closed` with UNAVAILABLE. */
+export interface Dialer {
+  open(address: string, options: DialOptions, handler: FrameHandler): FrameStream
+  /** Closes what it keeps between streams (connections). */
+  close(): void
+}
+
+/** Accepts streams: called once per stream, returns who handles it. */
+export type Accept = (service: StreamService, stream: FrameStream, remoteAddress: string) => FrameHandler
