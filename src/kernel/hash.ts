@@ -34,7 +34,8 @@ export function xxh32(bytes: Uint8Array, start: number, end: number, seed: numbe
     h = (seed + PRIME_5) | 0
   }
   h = (h + length) | 0
-  for (; at + 4 <= end; at += 4) h = Math.imul(rotl((h + Math.imul(word(bytes, at), PRIME_3)) | 0, 17), PRIME_4)
+  for (; at + 4 <= end; at += 4)
+    h = Math.imul(rotl((h + Math.imul(word(bytes, at), PRIME_3)) | 0, 17), PRIME_4)
   for (; at < end; at++) h = Math.imul(rotl((h + Math.imul(bytes[at] as number, PRIME_5)) | 0, 11), PRIME_1)
   h = Math.imul(h ^ (h >>> 15), PRIME_2)
   h = Math.imul(h ^ (h >>> 13), PRIME_3)
@@ -51,7 +52,13 @@ export interface HashKey {
  * HalfSipHash-1-3 of a 32-bit `prefix` followed by `bytes[start..end)`, as an unsigned 32-bit integer. The prefix
  * separates key spaces (regions); it counts as the first word of the message.
  */
-export function halfSipHash(key: HashKey, prefix: number, bytes: Uint8Array, start: number, end: number): number {
+export function halfSipHash(
+  key: HashKey,
+  prefix: number,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+): number {
   let v0 = key.low | 0
   let v1 = key.high | 0
   let v2 = key.low ^ 0x6c796765

@@ -98,9 +98,14 @@ export function decodeTopology(bytes: Uint8Array): Topology {
   const nodes = readList(r, NODES_MAX, 'nodes', readNode)
   const groups = readList(r, GROUPS_MAX, 'groups', readGroup)
   const regions = readList(r, REGIONS_MAX, 'regions', readRegion)
-  const partitions = readList(r, PARTITIONS_MAX, 'partitions', (reader) => readPartition(reader, nodes.length))
+  const partitions = readList(r, PARTITIONS_MAX, 'partitions', (reader) =>
+    readPartition(reader, nodes.length),
+  )
   for (const group of groups) {
-    check(group.firstPartition + group.partitionCount <= partitions.length, 'a group reaches past the partitions')
+    check(
+      group.firstPartition + group.partitionCount <= partitions.length,
+      'a group reaches past the partitions',
+    )
   }
   for (const region of regions) {
     check(

@@ -89,7 +89,8 @@ export function majorityOf(members: number): number {
 /** The group a region lives in. @throws RangeError when the record is inconsistent, which decoding rules out. */
 export function groupOf(topology: Topology, region: RegionRecord): GroupRecord {
   const group = topology.groups.find((g) => g.name === region.group)
-  if (group === undefined) throw new RangeError(`region ${region.name} names the unknown group ${region.group}`)
+  if (group === undefined)
+    throw new RangeError(`region ${region.name} names the unknown group ${region.group}`)
   return group
 }
 

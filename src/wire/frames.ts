@@ -99,7 +99,8 @@ export function openFrame(message: Uint8Array): Uint8Array {
   if (message.length < 3 || message[0] !== 0x0a) throw new CacheError('PROTOCOL_ERROR', 'not a Frame message')
   for (let shift = 0; ; shift += 7) {
     const byte = message[at++]
-    if (byte === undefined || shift > 28) throw new CacheError('PROTOCOL_ERROR', 'the length of a Frame is malformed')
+    if (byte === undefined || shift > 28)
+      throw new CacheError('PROTOCOL_ERROR', 'the length of a Frame is malformed')
     bodyBytes += (byte & 0x7f) * 2 ** shift
     if (byte < 0x80) break
   }

@@ -3,8 +3,8 @@
  * it speaks; the node answers with one of them, its identity, its limits and the topology, or with an error frame.
  */
 
-import { ByteReader, ByteWriter } from '../kernel/bytes.ts'
-import { CacheError, type ErrorCode, ERROR_KINDS, errorCodeFromWire } from '../kernel/errors.ts'
+import { type ByteReader, ByteWriter } from '../kernel/bytes.ts'
+import { CacheError, ERROR_KINDS, type ErrorCode, errorCodeFromWire } from '../kernel/errors.ts'
 import { beginFrame, FrameType, finishFrame, PROTOCOL_VERSION_MAX, PROTOCOL_VERSION_MIN } from './frames.ts'
 
 /** "RC" as a little-endian 16-bit integer: tells a stray client apart from an old one. */

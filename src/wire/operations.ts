@@ -63,13 +63,29 @@ export const Flag = {
 export const DurabilityCode = { region: 0, one: 1, quorum: 2, all: 3 } as const
 export const ConditionCode = { none: 0, absent: 1, present: 2, version: 3 } as const
 /** 0: as the region says. */
-export const ReadCode = { region: 0, primary: 1, replica: 2, nearest: 3, majority: 4, linearizable: 5 } as const
+export const ReadCode = {
+  region: 0,
+  primary: 1,
+  replica: 2,
+  nearest: 3,
+  majority: 4,
+  linearizable: 5,
+} as const
 
 /**
  * How a value's bytes are to be read: the low three bits of the codec byte. Bit 3 (0x08): the bytes are a varint of the
  * raw length, then an LZ4 block. Nodes store the byte with the value and look only for `counter`.
  */
-export const Codec = { bytes: 0, msgpack: 1, json: 2, text: 3, counter: 4, custom: 5, lz4: 0x08, mask: 0x07 } as const
+export const Codec = {
+  bytes: 0,
+  msgpack: 1,
+  json: 2,
+  text: 3,
+  counter: 4,
+  custom: 5,
+  lz4: 0x08,
+  mask: 0x07,
+} as const
 
 /** Longest time to live, in milliseconds: 100 years. */
 export const TTL_MS_MAX: number = 100 * 365.25 * 86_400_000
@@ -272,11 +288,13 @@ function readTags(r: ByteReader, op: Operation): void {
   op.tagCount = 0
   if (!(op.flags & Flag.tags)) return
   const count = r.varint()
-  if (count > TAGS_MAX) throw new CacheError('PROTOCOL_ERROR', `${count} tags; at most ${TAGS_MAX} are allowed`)
+  if (count > TAGS_MAX)
+    throw new CacheError('PROTOCOL_ERROR', `${count} tags; at most ${TAGS_MAX} are allowed`)
   op.tagsStart = r.at
   for (let i = 0; i < count; i++) {
     const bytes = r.varint()
-    if (bytes > TAG_BYTES_MAX) throw new CacheError('PROTOCOL_ERROR', `a tag of ${bytes} bytes; at most ${TAG_BYTES_MAX}`)
+    if (bytes > TAG_BYTES_MAX)
+      throw new CacheError('PROTOCOL_ERROR', `a tag of ${bytes} bytes; at most ${TAG_BYTES_MAX}`)
     r.skip(bytes)
   }
   op.tagCount = count
