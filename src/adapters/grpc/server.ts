@@ -1,0 +1,228 @@
+/**
+ * A node's gRPC server: the Exchange streams, and beside them the ordinary services that are added to it.
+ *
+ * It owns its TCP listener, so that a port in use is reported as such, connections are counted and can be cut. Bounds:
+ * connections, Exchange streams in all and per connection, HTTP/2 streams per connection. A stream too many is told
+ * OVERLOADED in an ERROR frame and ended.
+ */
+
+import { createServer, type Socket, type Server as TcpServer } from 'node:net'
+import {
+  type ConnectionInjector,
+  Server,
+  ServerCredentials,
+  ServerInterceptingCall,
+  type ServerInterceptingCallInterface,
+  type ServerInterceptor,
+  type ServiceDefinition,
+  status as Status,
+  type UntypedServiceImplementation,
+} from '@grpc/grpc-js'
+import { CacheError } from '../../kernel/errors.ts'
+import { encodeError } from '../../wire/handshake.ts'
+import type { Accept, StreamService } from '../../wire/transport.ts'
+import { asBuffer, EXCHANGE_PATHS, MESSAGE_BYTES_MAX } from './channel-options.ts'
+import { GrpcServerStream } from './server-stream.ts'
+
+export interface GrpcServerOptions {
+  readonly accept: Accept
+  /** Exchange streams open at one time. Default 2,048. */
+  readonly streamsMax?: number
+  /** Exchange streams open at one time on one connection. Default 16. */
+  readonly streamsPerConnectionMax?: number
+  /** Connections open at one time; further ones are closed at once. Default 4,096. */
+  readonly connectionsMax?: number
+  /** Largest message of the ordinary services, in bytes. Exchange frames have a limit of their own. Default 32 MiB. */
+  readonly messageBytesMax?: number
+  /** Ordinary services, e.g. unary calls, health, reflection. */
+  readonly services?: readonly GrpcService[]
+}
+
+export interface GrpcService {
+  readonly definition: ServiceDefinition
+  readonly implementation: UntypedServiceImplementation
+}
+
+const HTTP2_STREAMS_PER_CONNECTION = 256
+const KEEPALIVE_TIME_MS = 10_000
+const KEEPALIVE_TIMEOUT_MS = 5_000
+const CONNECTION_IDLE_MS = 300_000
+
+export class GrpcServer {
+  readonly #options: GrpcServerOptions
+  readonly #server: Server
+  readonly #injector: ConnectionInjector
+  readonly #listener: TcpServer
+  readonly #sockets: Set<Socket> = new Set()
+  readonly #streamsByConnection: Map<string, number> = new Map()
+  #streams = 0
+
+  private constructor(options: GrpcServerOptions) {
+    this.#options = options
+    this.#server = new Server({
+      interceptors: [this.#intercept],
+      'grpc.enable_channelz': 0,
+      'grpc.max_concurrent_streams': HTTP2_STREAMS_PER_CONNECTION,
+      'grpc.max_receive_message_length': options.messageBytesMax ?? 32 * 1024 * 1024,
+      'grpc.max_send_message_length': -1,
+      'grpc.keepalive_time_ms': KEEPALIVE_TIME_MS,
+      'grpc.keepalive_timeout_ms': KEEPALIVE_TIMEOUT_MS,
+      'grpc.max_connection_idle_ms': CONNECTION_IDLE_MS,
+    })
+    for (const path of Object.values(EXCHANGE_PATHS)) {
+      this.#server.register(path, () => {}, identity, identity, 'bidi')
+    }
+    for (const { definition, implementation } of options.services ?? []) {
+      this.#server.addService(definition, implementation)
+    }
+    this.#injector = this.#server.createConnectionInjector(ServerCredentials.createInsecure())
+    this.#listener = createServer({ noDelay: true }, (socket) => this.#connected(socket))
+    this.#listener.maxConnections = options.connectionsMax ?? 4096
+  }
+
+  /**
+   * @param address `host:port`; port 0 takes any free one.
+   * @throws CacheError CONFIGURATION when the address cannot be listened on, saying why and what to change.
+   */
+  static async listen(address: string, options: GrpcServerOptions): Promise<GrpcServer> {
+    const { host, port } = parseAddress(address)
+    const server = new GrpcServer(options)
+    await new Promise<void>((resolve, reject) => {
+      const failed = (error: NodeJS.ErrnoException): void => {
+        server.#injector.destroy()
+        reject(listenError(error, address, port))
+      }
+      server.#listener.once('error', failed)
+      server.#listener.listen(port, host, () => {
+        server.#listener.removeListener('error', failed)
+        resolve()
+      })
+    })
+    return server
+  }
+
+  /** The port it listens on. */
+  get port(): number {
+    const address = this.#listener.address()
+    return typeof address === 'object' && address !== null ? address.port : 0
+  }
+
+  /** Exchange streams open now. */
+  get streams(): number {
+    return this.#streams
+  }
+
+  /** Connections open now. */
+  get connections(): number {
+    return this.#sockets.size
+  }
+
+  /** Takes no further connections, lets open calls end until `deadlineMs` has passed, then cuts the rest. */
+  async close(deadlineMs = 1_000): Promise<void> {
+    const closed = new Promise<void>((resolve) => this.#listener.close(() => resolve()))
+    this.#injector.drain(deadlineMs)
+    const cut = setTimeout(() => {
+      for (const socket of this.#sockets) socket.destroy()
+    }, deadlineMs)
+    await closed
+    clearTimeout(cut)
+    this.#injector.destroy()
+    this.#server.forceShutdown()
+  }
+
+  #connected(socket: Socket): void {
+    this.#sockets.add(socket)
+    socket.once('close', () => this.#sockets.delete(socket))
+    // HTTP/2 reports a broken connection through its session; without a listener here it would be an uncaught error.
+    socket.on('error', () => {})
+    this.#injector.injectConnection(socket)
+  }
+
+  readonly #intercept: ServerInterceptor = (method, call) => {
+    if (method.path === EXCHANGE_PATHS.cache) return this.#exchange('cache', call)
+    if (method.path === EXCHANGE_PATHS.cluster) return this.#exchange('cluster', call)
+    return new ServerInterceptingCall(call)
+  }
+
+  /** Takes the call over: nothing is passed on to grpc-js's own stream on top of it. */
+  #exchange(service: StreamService, call: ServerInterceptingCallInterface): ServerInterceptingCall {
+    let stream: GrpcServerStream | undefined
+    limitMessage(call, MESSAGE_BYTES_MAX)
+    return new ServerInterceptingCall(call, {
+      start: (next) => {
+        next({
+          onReceiveMetadata: () => {
+            stream = this.#open(service, call)
+          },
+          onReceiveMessage: (message: Buffer) => stream?.received(message),
+          onReceiveHalfClose: () => stream?.halfClosed(),
+          onCancel: () => stream?.ended(),
+        })
+      },
+    })
+  }
+
+  #open(service: StreamService, call: ServerInterceptingCallInterface): GrpcServerStream | undefined {
+    const connection = call.getPeer()
+    const onConnection = this.#streamsByConnection.get(connection) ?? 0
+    const streamsMax = this.#options.streamsMax ?? 2048
+    const perConnectionMax = this.#options.streamsPerConnectionMax ?? 16
+    if (this.#streams >= streamsMax || onConnection >= perConnectionMax) {
+      const message =
+        onConnection >= perConnectionMax
+          ? `this connection has ${onConnection} streams open, as many as are allowed: use one stream per client and lane`
+          : `this node has ${this.#streams} streams open, as many as are allowed: close some clients or add nodes`
+      call.sendMessage(asBuffer(encodeError('OVERLOADED', message)), () => {})
+      call.sendStatus({ code: Status.OK, details: '' })
+      return undefined
+    }
+    this.#streams++
+    this.#streamsByConnection.set(connection, onConnection + 1)
+    const stream = new GrpcServerStream(call, () => {
+      this.#streams--
+      const left = (this.#streamsByConnection.get(connection) ?? 1) - 1
+      if (left === 0) this.#streamsByConnection.delete(connection)
+      else this.#streamsByConnection.set(connection, left)
+    })
+    stream.start(this.#options.accept(service, stream, connection))
+    return stream
+  }
+}
+
+function identity(bytes: Buffer): Buffer {
+  return bytes
+}
+
+/**
+ * grpc-js knows one limit for all methods of a server, and unary calls carry values many times larger than a frame. So
+ * this reaches for the decoder inside the call: otherwise a node would assemble such a message before it refused it.
+ */
+function limitMessage(call: ServerInterceptingCallInterface, bytesMax: number): void {
+  const { decoder } = call as { decoder?: { maxReadMessageLength?: number } }
+  if (decoder?.maxReadMessageLength !== undefined) decoder.maxReadMessageLength = bytesMax
+}
+
+/** @throws CacheError CONFIGURATION when `address` is not `host:port`. */
+export function parseAddress(address: string): { host: string; port: number } {
+  const match = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(address)
+  const port = Number(match?.[3])
+  const host = match?.[1] ?? match?.[2]
+  if (host === undefined || !(port <= 65_535)) {
+    throw new CacheError(
+      'CONFIGURATION',
+      `"${address}" is no address; write host:port, such as 127.0.0.1:7401`,
+    )
+  }
+  return { host, port }
+}
+
+function listenError(cause: NodeJS.ErrnoException, address: string, port: number): CacheError {
+  const messages: Readonly<Record<string, string>> = {
+    EADDRINUSE: `port ${port} is already in use on this machine: stop the process that listens on ${address}, or give this node another port in cluster.yaml`,
+    EACCES: `this user may not listen on port ${port}: choose one above 1023 in cluster.yaml`,
+    EADDRNOTAVAIL: `${address} is no address of this machine: correct the node's address in cluster.yaml`,
+    ENOTFOUND: `the host name in ${address} is unknown: correct the node's address in cluster.yaml`,
+  }
+  const message = messages[cause.code ?? ''] ?? `cannot listen on ${address}: ${cause.message}`
+  return new CacheError('CONFIGURATION', message, { cause })
+}
