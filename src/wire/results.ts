@@ -6,7 +6,20 @@
  * result := requestId:u32 status:u8 payload
  * ```
  * `answers` is the number of the request frame whose immediate results these are, 0 for results that had to wait (for a
- * quorum, a lock). What a payload holds depends on the status and on the operation asked.
+ * quorum, a lock). What a payload holds depends on the status and on the operation asked; with `ok`:
+ *
+ * | operation | payload |
+ * |---|---|
+ * | get | codec:u8 value:blob |
+ * | getEntry | entry meta, tag count:varint, tags:text…, codec:u8 value:blob |
+ * | has, delete, expire, touch | none; `absent` when there was no such entry |
+ * | ttl | f64: milliseconds left, −1 for an entry that does not expire |
+ * | set, setUploaded | version: two varints |
+ * | increment | f64: the counter's new value |
+ * | atomic | see wire/atomic.ts |
+ * | scan | next bucket:varint (64: the partition is finished), count:varint, stored keys:blob… |
+ * | clear | varint: entries removed |
+ * | stats | text: one JSON object |
  */
 
 import type { ByteReader, ByteWriter } from '../kernel/bytes.ts'
