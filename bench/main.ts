@@ -1,0 +1,23 @@
+/**
+ * `npm run bench -- <name>`: measurements, each with its own options (`--help`). Arguments after the name go to it; its
+ * result is the exit code.
+ */
+
+interface Bench {
+  run(args: readonly string[]): Promise<number>
+}
+
+const BENCHES: Readonly<Record<string, () => Promise<Bench>>> = {
+  engine: () => import('./engine.ts'),
+  'hit-ratio': () => import('./hit-ratio.ts'),
+  peers: () => import('./peers.ts'),
+}
+
+const [name = '', ...args] = process.argv.slice(2)
+const load = BENCHES[name]
+if (load === undefined) {
+  console.error(`npm run bench -- ${Object.keys(BENCHES).join(' | ')}   (--help for the options of each)`)
+  process.exitCode = 2
+} else {
+  process.exitCode = await (await load()).run(args)
+}

@@ -1,0 +1,170 @@
+/**
+ * `npm run bench -- peers`: ringcache beside Redis and memcached with the clients Node.js applications use, same work, same
+ * values, one after the other (docs/benchmarks.md says how and what each row means).
+ *
+ * Servers of all peers are started once and are idle while others are measured. Each cell (workload, concurrency) is
+ * measured for every peer before the next cell, first in one order, then in the reverse, so that what drifts on the
+ * machine meets all of them alike.
+ */
+
+import { writeFileSync } from 'node:fs'
+import { cpus } from 'node:os'
+import { findAvailable } from './peers/availability.ts'
+import { type JobOptions, runJob } from './peers/jobs.ts'
+import { libraryVersion } from './peers/library.ts'
+import type { Measurement } from './peers/measure.ts'
+import { type PeersOptions, parseOptions, USAGE, UsageError } from './peers/options.ts'
+import type { PeerName, ServerKind, Servers, WorkloadName } from './peers/peer.ts'
+import { PEERS, startServers } from './peers/registry.ts'
+import { type Cell, joinPasses, type Report, ratiosOf, tableOf } from './peers/report.ts'
+
+/** Beyond what the job itself takes: starting a process, making the data, connecting. */
+const JOB_MARGIN_MS = 60_000
+
+/** @returns the exit code: 0; 1 when a cell failed or a value was wrong; 2 for wrong arguments. */
+export async function run(args: readonly string[]): Promise<number> {
+  let options: PeersOptions | 'help'
+  try {
+    options = parseOptions(args)
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error
+    console.error(`${error.message}\n\n${USAGE}`)
+    return 2
+  }
+  if (options === 'help') {
+    console.log(USAGE)
+    return 0
+  }
+  const bench = new PeersBench(options)
+  const interrupted = (): void => process.exit(130) // servers end with this process
+  process.once('SIGINT', interrupted)
+  process.once('SIGTERM', interrupted)
+  try {
+    return await bench.run()
+  } finally {
+    process.off('SIGINT', interrupted)
+    process.off('SIGTERM', interrupted)
+    await bench.stop()
+  }
+}
+
+class PeersBench {
+  readonly #options: PeersOptions
+  readonly #servers: Map<ServerKind, Servers> = new Map()
+  readonly #failures: string[] = []
+
+  constructor(options: PeersOptions) {
+    this.#options = options
+  }
+
+  async run(): Promise<number> {
+    const { json, peers, install } = this.#options
+    const { available, skipped } = await findAvailable(peers, install)
+    for (const [peer, reason] of Object.entries(skipped)) console.log(`skipped: ${peer}: ${reason}`)
+    const cells = await this.#measureAll(available)
+    const ratios = ratiosOf(cells)
+    const report: Report = { cells, ratios, versions: this.#versions(available), skipped }
+    console.log(`\n${tableOf(cells, ratios)}\n`)
+    for (const peer of available) console.log(`${peer}: ${PEERS[peer].about}`)
+    console.log(JSON.stringify(report.versions))
+    if (json !== undefined) writeFileSync(json, `${JSON.stringify(report, undefined, 2)}\n`)
+    for (const failure of this.#failures) console.error(`FAILED ${failure}`)
+    return this.#failures.length > 0 ? 1 : 0
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all([...this.#servers.values()].map((servers) => servers.stop()))
+    this.#servers.clear()
+  }
+
+  async #measureAll(available: readonly PeerName[]): Promise<Cell[]> {
+    const { workloads, concurrencyOf } = this.#options
+    const cells: Cell[] = []
+    for (const workload of workloads) {
+      const peers = available.filter((peer) => PEERS[peer].workloads.includes(workload))
+      await this.#startAndLoad(peers)
+      for (const concurrency of concurrencyOf(workload)) {
+        cells.push(...(await this.#measureCells(peers, workload, concurrency)))
+      }
+    }
+    return cells
+  }
+
+  async #startAndLoad(peers: readonly PeerName[]): Promise<void> {
+    const { keys, portBase } = this.#options
+    for (const name of peers) {
+      const kind = PEERS[name].servers
+      if (this.#servers.has(kind)) continue
+      console.log(`starting ${kind}`)
+      const servers = await startServers(kind, portBase)
+      this.#servers.set(kind, servers)
+      const job = { kind: 'load', peer: name, addresses: servers.addresses, keys } as const
+      await runJob(job, { timeoutMs: JOB_MARGIN_MS })
+    }
+  }
+
+  async #measureCells(
+    peers: readonly PeerName[],
+    workload: WorkloadName,
+    concurrency: number,
+  ): Promise<Cell[]> {
+    const passes = new Map<PeerName, Measurement[]>(peers.map((peer) => [peer, []]))
+    for (let pass = 0; pass < this.#options.passes; pass++) {
+      for (const peer of pass % 2 === 0 ? peers : [...peers].reverse()) {
+        const measurement = await this.#measure(peer, workload, concurrency)
+        if (measurement !== undefined) passes.get(peer)?.push(measurement)
+      }
+    }
+    return [...passes]
+      .filter(([, measured]) => measured.length > 0)
+      .map(([peer, measured]) => joinPasses(peer, workload, concurrency, measured))
+  }
+
+  async #measure(
+    peer: PeerName,
+    workload: WorkloadName,
+    concurrency: number,
+  ): Promise<Measurement | undefined> {
+    const { seconds, warmupSeconds, keys, profileFolder } = this.#options
+    const what = `${workload} × ${concurrency} ${peer}`
+    const servers = this.#servers.get(PEERS[peer].servers) as Servers
+    const limits: JobOptions = { timeoutMs: (seconds + warmupSeconds) * 2_000 + JOB_MARGIN_MS, profileFolder }
+    try {
+      const measurement = await runJob(
+        {
+          kind: 'measure',
+          peer,
+          addresses: servers.addresses,
+          serverPids: servers.pids,
+          ...{ keys, workload, concurrency, seconds, warmupSeconds },
+        },
+        limits,
+      )
+      if (measurement.mismatches > 0) {
+        const { mismatches, verified } = measurement
+        this.#failures.push(`${what}: ${mismatches} values were not what was stored (${verified} compared)`)
+      }
+      console.log(
+        `${what}: ${Math.round(measurement.calls / measurement.seconds).toLocaleString('en-US')} op/s`,
+      )
+      return measurement
+    } catch (error) {
+      this.#failures.push(`${what}: ${error instanceof Error ? error.message : String(error)}`)
+      return undefined
+    }
+  }
+
+  #versions(available: readonly PeerName[]): Record<string, string> {
+    const versions: Record<string, string> = {
+      node: process.version,
+      machine: `${process.platform} ${process.arch}, ${cpus().length} × ${cpus()[0]?.model.trim() ?? 'unknown'}`,
+    }
+    for (const peer of available) {
+      const { library, servers } = PEERS[peer]
+      const version = library === undefined ? undefined : libraryVersion(library)
+      if (library !== undefined && version !== undefined) versions[library] = version
+      Object.assign(versions, this.#servers.get(servers)?.versions)
+    }
+    return versions
+  }
+}

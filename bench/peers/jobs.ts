@@ -1,0 +1,73 @@
+/**
+ * What the bench asks of a driver process, and what it answers. A driver is a fresh Node.js process for each job, so that no
+ * peer's garbage, caches or optimised code are there when the next one is measured.
+ */
+
+import { fork } from 'node:child_process'
+import { createRequire } from 'node:module'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import type { Measurement, MeasureOptions } from './measure.ts'
+import type { PeerName, WorkloadName } from './peer.ts'
+
+interface Target {
+  readonly peer: PeerName
+  readonly addresses: readonly string[]
+}
+
+/** Stores every record. */
+export interface LoadJob extends Target {
+  readonly kind: 'load'
+  readonly keys: number
+}
+
+export interface MeasureJob extends Target, MeasureOptions {
+  readonly kind: 'measure'
+  readonly keys: number
+  readonly workload: WorkloadName
+}
+
+export type Job = LoadJob | MeasureJob
+
+export interface JobResults {
+  load: { readonly keys: number }
+  measure: Measurement
+}
+
+export type Answer = { readonly result: unknown } | { readonly error: string }
+
+const driver = fileURLToPath(new URL('./driver.ts', import.meta.url))
+const tsx = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href
+
+export interface JobOptions {
+  readonly timeoutMs: number
+  /** Where to write a CPU profile of the driver. */
+  readonly profileFolder?: string | undefined
+}
+
+/** @throws with the driver's own message when the job failed. */
+export function runJob<J extends Job>(job: J, options: JobOptions): Promise<JobResults[J['kind']]> {
+  const profile =
+    options.profileFolder === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${options.profileFolder}`]
+  const child = fork(driver, [], { execArgv: [...profile, '--import', tsx] })
+  return new Promise((resolve, reject) => {
+    let answer: Answer = { error: 'the driver ended without an answer' }
+    const timer = setTimeout(() => {
+      answer = { error: `no answer within ${options.timeoutMs / 1000} s` }
+      child.kill('SIGKILL')
+    }, options.timeoutMs)
+    const abandon = (): void => void child.kill('SIGKILL')
+    process.once('exit', abandon)
+    child.on('message', (message: Answer) => {
+      answer = message
+    })
+    child.once('error', reject)
+    child.once('exit', () => {
+      clearTimeout(timer)
+      process.off('exit', abandon)
+      if ('error' in answer) reject(new Error(answer.error))
+      // The driver answers a job of kind K with JobResults[K]; the channel itself knows no types.
+      else resolve(answer.result as JobResults[J['kind']])
+    })
+    child.send(job)
+  })
+}
