@@ -1,0 +1,118 @@
+/**
+ * The kinds of values that options have. A kind knows how to read what stands in a file, and says in words what may
+ * stand there.
+ */
+
+import { type Address, parseAddress } from '../kernel/address.ts'
+import { parseBytes, parseDurationMs } from '../kernel/units.ts'
+
+export interface Kind<T> {
+  /** Completes "… is 9; allowed: ". */
+  readonly allowed: string
+  /** A bare number or `true` in its place is a text somebody forgot to quote. */
+  readonly text: boolean
+  /** Undefined when `value` is not allowed. */
+  parse(value: unknown): T | undefined
+}
+
+export interface NamedAddress extends Address {
+  /** As it was written. */
+  readonly text: string
+}
+
+/** Milliseconds. */
+export function duration(min: string, max: string): Kind<number> {
+  const [minMs, maxMs] = [parseDurationMs(min), parseDurationMs(max)]
+  return {
+    allowed: `a duration from ${min} to ${max}, such as 250ms, 30s, 5m, 1h, 7d (a bare number is milliseconds)`,
+    text: false,
+    parse: (value) => within(quantity(parseDurationMs, value), minMs, maxMs),
+  }
+}
+
+/** Bytes. */
+export function size(min: string, max: string): Kind<number> {
+  const [minBytes, maxBytes] = [parseBytes(min), parseBytes(max)]
+  return {
+    allowed: `a size from ${min} to ${max}, such as 512kb, 64mb, 2gb (a bare number is bytes)`,
+    text: false,
+    parse: (value) => within(quantity(parseBytes, value), minBytes, maxBytes),
+  }
+}
+
+export function wholeNumber(min: number, max: number): Kind<number> {
+  return {
+    allowed: `a whole number from ${min} to ${max}`,
+    text: false,
+    parse: (value) => (Number.isSafeInteger(value) ? within(value as number, min, max) : undefined),
+  }
+}
+
+/** A share, where 1 is all of it. */
+export function share(min: number, max: number): Kind<number> {
+  return {
+    allowed: `a number from ${min} to ${max}`,
+    text: false,
+    parse: (value) => (typeof value === 'number' ? within(value, min, max) : undefined),
+  }
+}
+
+/** `none` or 0 stand for 0. */
+export function orNone(kind: Kind<number>): Kind<number> {
+  return {
+    allowed: `none, or ${kind.allowed}`,
+    text: false,
+    parse: (value) => (value === 'none' || value === 0 ? 0 : kind.parse(value)),
+  }
+}
+
+export const flag: Kind<boolean> = {
+  allowed: 'true or false',
+  text: false,
+  parse: (value) => (typeof value === 'boolean' ? value : undefined),
+}
+
+export function choice<const T extends string>(...choices: readonly T[]): Kind<T> {
+  return {
+    allowed: choices.join(', '),
+    text: false,
+    parse: (value) => choices.find((one) => one === value),
+  }
+}
+
+const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/
+
+/** A short identifier. */
+export const name: Kind<string> = {
+  allowed: '1 to 64 letters, digits, dots, hyphens and underscores, the first a letter or digit',
+  text: true,
+  parse: (value) => (typeof value === 'string' && NAME.test(value) ? value : undefined),
+}
+
+export const address: Kind<NamedAddress> = {
+  allowed: 'host:port with a port from 1 to 65535, such as 127.0.0.1:7401 or [::1]:7401',
+  text: true,
+  parse: (value) => {
+    const found = typeof value === 'string' ? parseAddress(value) : undefined
+    return found === undefined ? undefined : { ...found, text: value as string }
+  },
+}
+
+export const folder: Kind<string> = {
+  allowed: 'a path',
+  text: true,
+  parse: (value) => (typeof value === 'string' && value !== '' && !value.includes('\0') ? value : undefined),
+}
+
+function within(value: number | undefined, min: number, max: number): number | undefined {
+  return value !== undefined && value >= min && value <= max ? value : undefined
+}
+
+function quantity(parse: (value: number | string) => number, value: unknown): number | undefined {
+  if (typeof value !== 'number' && typeof value !== 'string') return undefined
+  try {
+    return parse(value)
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,177 @@
+/**
+ * What cluster.yaml may hold. This is the one source: what is accepted, what is said about a mistake, the defaults and
+ * docs/configuration.md all come from here.
+ */
+
+import { z } from 'zod'
+import { address, choice, duration, flag, folder, name, orNone, share, size, wholeNumber } from './kinds.ts'
+import { inherited, option, required, section } from './option.ts'
+
+const NODES_MAX = 100
+/** Regions in one file. */
+export const REGIONS_MAX = 1000
+
+const durability = choice('one', 'quorum', 'all')
+const read = choice('primary', 'replica', 'nearest')
+const replicas = wholeNumber(1, 7)
+
+const node = section({
+  id: required(name, 'Name of the node, unique in the cluster. It stays the same when the process restarts.'),
+  address: required(
+    address,
+    'Where the node listens, and where clients and the other nodes reach it. Beyond the loopback interface only with `insecure: true`.',
+  ),
+  zone: option(name, {
+    description:
+      'Which nodes fail together (a machine, a rack, a data centre): copies go to distinct zones first.',
+    default: 'default',
+  }),
+  dataDir: inherited(folder, {
+    description: 'Folder for what the node keeps on disk. A relative path starts at the folder of this file.',
+    otherwise: 'data/<id>',
+  }),
+})
+
+const replication = section({
+  factor: inherited(replicas, {
+    description: 'Copies of every entry, the primary included. Never more than there are nodes.',
+    otherwise: '3, or the number of nodes when there are fewer',
+  }),
+  partitions: option(wholeNumber(1, 65_536), {
+    description:
+      'Into how many partitions the keys are divided. A partition is the unit of ownership and of replication. Can’t be changed later.',
+    default: 1024,
+  }),
+  durability: option(durability, {
+    description:
+      'When a write is acknowledged: `one`, once the primary applied it (lost if that node dies at once); `quorum`, once a majority of the copies did; `all`, once every copy in sync did.',
+    default: 'quorum',
+  }),
+  read: option(read, {
+    description:
+      'Who answers reads: `primary`, which knows every write; `replica`, any copy, which may be a moment behind; `nearest`, the copy that answers fastest.',
+    default: 'primary',
+  }),
+  minInSync: option(replicas, {
+    description: 'Quorum writes are refused while fewer copies than this are in sync. At most `factor`.',
+    default: 1,
+  }),
+  replicaTimeout: option(duration('50ms', '60s'), {
+    description: 'How long a copy may stay silent before it is no longer waited for.',
+    default: '1s',
+  }),
+  backlog: option(size('1mb', '16gb'), {
+    description:
+      'How many bytes of recent writes a node keeps for copies that are behind. At least `limits.value`, at most half of `memory.limit`.',
+    default: '64mb',
+  }),
+})
+
+const memory = section({
+  limit: option(size('32mb', '1024gb'), {
+    description:
+      'What one node may hold: entries and their bookkeeping, backlog, buffers. At the limit, writes are refused.',
+    default: '1gb',
+  }),
+  highWatermark: option(share(0.5, 0.99), {
+    description:
+      'Share of `memory.limit` from which on entries are evicted, whatever their region’s budget says.',
+    default: 0.85,
+  }),
+})
+
+const limits = section({
+  value: option(size('1kb', '64mb'), { description: 'Largest value, encoded.', default: '16mb' }),
+  key: option(size('16b', '1kb'), { description: 'Longest key, in bytes of UTF-8.', default: '1kb' }),
+  streams: option(wholeNumber(1, 100_000), {
+    description: 'Client streams that a node accepts at one time.',
+    default: 1000,
+  }),
+  credit: option(size('128kb', '1gb'), {
+    description: 'Bytes of requests that may be unanswered at one time on one stream.',
+    default: '4mb',
+  }),
+  operations: option(wholeNumber(16, 1_048_576), {
+    description: 'Operations that may be unanswered at one time on one stream.',
+    default: 16_384,
+  }),
+  timeoutMax: option(duration('1s', '10m'), {
+    description:
+      'Longest time a client may give an operation. Outcomes of writes are remembered for twice as long.',
+    default: '30s',
+  }),
+})
+
+const maxEntries = orNone(wholeNumber(1, 1_000_000_000_000))
+
+const region = section({
+  size: option(orNone(size('64kb', '1048576gb')), {
+    description:
+      'Bytes (keys, values and their bookkeeping) that the region holds in the whole cluster, each entry counted once. Beyond it entries are evicted.',
+    default: 'none',
+  }),
+  maxEntries: inherited(maxEntries, {
+    description:
+      'Entries that the region holds in the whole cluster, each counted once. Beyond it entries are evicted.',
+    otherwise: 'none',
+  }),
+  ttl: option(orNone(duration('1ms', '36525d')), {
+    description: 'Time to live of entries that are written without one.',
+    default: 'none',
+  }),
+  policy: z
+    .preprocess(
+      (value) => (value === null || typeof value === 'object' ? value : { type: value }),
+      section({
+        type: option(choice('lru', 'fifo'), {
+          description:
+            'Which entry is evicted first: `lru`, the one unused for longest; `fifo`, the one written first. `policy: lru` is short for `policy: { type: lru }`.',
+          default: 'lru',
+        }),
+        maxItems: inherited(maxEntries, {
+          description: 'Another way to write `maxEntries`; give one of the two.',
+          otherwise: 'none',
+        }),
+      }),
+    )
+    .prefault({}),
+  durability: inherited(durability, {
+    description: 'As `replication.durability`, for this region.',
+    otherwise: 'replication.durability',
+  }),
+  read: inherited(read, {
+    description: 'As `replication.read`, for this region.',
+    otherwise: 'replication.read',
+  }),
+  minInSync: inherited(replicas, {
+    description: 'As `replication.minInSync`, for this region.',
+    otherwise: 'replication.minInSync',
+  }),
+})
+
+const log = section({
+  level: option(choice('debug', 'info', 'warn', 'error', 'silent'), {
+    description: 'The least important lines that are still written.',
+    default: 'info',
+  }),
+})
+
+const cluster = section({
+  name: option(name, { description: 'Name of the cluster, shown to operators.', default: 'ringcache' }),
+  nodes: z.array(node).min(1).max(NODES_MAX),
+  insecure: option(flag, {
+    description:
+      'Lets nodes listen beyond the loopback interface although traffic is neither encrypted nor authenticated. Only for networks in which everybody may read and change everything.',
+    default: false,
+  }),
+  replication: replication.prefault({}),
+  memory: memory.prefault({}),
+  limits: limits.prefault({}),
+  regions: z.preprocess((value) => value ?? {}, z.record(z.string(), region)).prefault({}),
+  log: log.prefault({}),
+})
+
+export const clusterSchema: z.ZodType<ClusterFile> = cluster
+
+/** A valid file, before defaults that depend on other options. Durations are milliseconds, sizes bytes. */
+export type ClusterFile = z.output<typeof cluster>
