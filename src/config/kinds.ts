@@ -9,6 +9,8 @@ import { parseBytes, parseDurationMs } from '../kernel/units.ts'
 export interface Kind<T> {
   /** Completes "… is 9; allowed: ". */
   readonly allowed: string
+  /** Follows `allowed` in messages: how it is written. */
+  readonly example?: string
   /** A bare number or `true` in its place is a text somebody forgot to quote. */
   readonly text: boolean
   /** Undefined when `value` is not allowed. */
@@ -24,7 +26,8 @@ export interface NamedAddress extends Address {
 export function duration(min: string, max: string): Kind<number> {
   const [minMs, maxMs] = [parseDurationMs(min), parseDurationMs(max)]
   return {
-    allowed: `a duration from ${min} to ${max}, such as 250ms, 30s, 5m, 1h, 7d (a bare number is milliseconds)`,
+    allowed: `a duration from ${min} to ${max}`,
+    example: 'such as 250ms, 30s, 5m, 1h, 7d (a bare number is milliseconds)',
     text: false,
     parse: (value) => within(quantity(parseDurationMs, value), minMs, maxMs),
   }
@@ -34,7 +37,8 @@ export function duration(min: string, max: string): Kind<number> {
 export function size(min: string, max: string): Kind<number> {
   const [minBytes, maxBytes] = [parseBytes(min), parseBytes(max)]
   return {
-    allowed: `a size from ${min} to ${max}, such as 512kb, 64mb, 2gb (a bare number is bytes)`,
+    allowed: `a size from ${min} to ${max}`,
+    example: 'such as 512kb, 64mb, 2gb (a bare number is bytes)',
     text: false,
     parse: (value) => within(quantity(parseBytes, value), minBytes, maxBytes),
   }
@@ -60,8 +64,8 @@ export function share(min: number, max: number): Kind<number> {
 /** `none` or 0 stand for 0. */
 export function orNone(kind: Kind<number>): Kind<number> {
   return {
+    ...kind,
     allowed: `none, or ${kind.allowed}`,
-    text: false,
     parse: (value) => (value === 'none' || value === 0 ? 0 : kind.parse(value)),
   }
 }
@@ -90,7 +94,8 @@ export const name: Kind<string> = {
 }
 
 export const address: Kind<NamedAddress> = {
-  allowed: 'host:port with a port from 1 to 65535, such as 127.0.0.1:7401 or [::1]:7401',
+  allowed: 'host:port with a port from 1 to 65535',
+  example: 'such as 127.0.0.1:7401 or [::1]:7401',
   text: true,
   parse: (value) => {
     const found = typeof value === 'string' ? parseAddress(value) : undefined

@@ -12,6 +12,8 @@ export interface OptionDoc {
   readonly description: string
   /** What may stand there: completes "… is 9; allowed: ". */
   readonly allowed: string
+  /** Follows `allowed` in messages: how it is written. */
+  readonly example: string | undefined
   /** What holds without it: a literal as it would be written, or a phrase. */
   readonly default: string
   /** A bare number in its place is a text somebody forgot to quote. */
@@ -66,6 +68,12 @@ function describe<T>(
   description: string,
   otherwise: string,
 ): z.ZodType<T> {
-  docs.add(schema, { description, allowed: kind.allowed, default: otherwise, text: kind.text })
+  docs.add(schema, {
+    description,
+    allowed: kind.allowed,
+    example: kind.example,
+    default: otherwise,
+    text: kind.text,
+  })
   return schema
 }

@@ -62,7 +62,7 @@ function notAllowed(path: OptionPath, schema: z.ZodType | undefined, value: unkn
 }
 
 function allowedText(schema: z.ZodType | undefined, doc: OptionDoc | undefined): string {
-  if (doc !== undefined) return doc.allowed
+  if (doc !== undefined) return doc.example === undefined ? doc.allowed : `${doc.allowed}, ${doc.example}`
   const inner = schema === undefined ? undefined : unwrap(schema)
   if (inner instanceof z.ZodArray) return 'a list with one entry (- …) or more, at most 100'
   if (inner instanceof z.ZodObject) return `a map with ${Object.keys(inner.shape).join(', ')}`

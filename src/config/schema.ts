@@ -39,7 +39,7 @@ const replication = section({
   }),
   partitions: option(wholeNumber(1, 65_536), {
     description:
-      'Into how many partitions the keys are divided. A partition is the unit of ownership and of replication. Can’t be changed later.',
+      'Into how many partitions the keys are divided. A partition is the unit of ownership and of replication. It is fixed when the cluster is first started.',
     default: 1024,
   }),
   durability: option(durability, {
@@ -75,7 +75,7 @@ const memory = section({
   }),
   highWatermark: option(share(0.5, 0.99), {
     description:
-      'Share of `memory.limit` from which on entries are evicted, whatever their region’s budget says.',
+      'Share of `memory.limit` from which on entries are evicted, whatever the budget of their region says.',
     default: 0.85,
   }),
 })

@@ -1,0 +1,13 @@
+/** The documents that are made from code. */
+
+import { configurationDoc } from './configuration.ts'
+
+export interface GeneratedDoc {
+  /** Relative to the root of the project. */
+  readonly path: string
+  readonly text: string
+}
+
+export function generatedDocs(): GeneratedDoc[] {
+  return [{ path: 'docs/configuration.md', text: configurationDoc() }]
+}
