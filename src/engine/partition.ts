@@ -1,0 +1,22 @@
+import { DIGEST_BUCKETS } from './digest.ts'
+import type { Directory } from './key-index.ts'
+
+/** This node's replica of one partition: its index, digest and size. */
+export class Partition {
+  /** The cluster-wide number. */
+  readonly number: number
+  /** Place in the engine's list; stored with each record. */
+  readonly slot: number
+  readonly directory: Directory
+  readonly digest: Uint32Array = new Uint32Array(DIGEST_BUCKETS * 2)
+  /** Whether its entries are in eviction lists, timing wheel and budgets. */
+  primary = false
+  entries = 0
+  bytes = 0
+
+  constructor(number: number, slot: number, directory: Directory) {
+    this.number = number
+    this.slot = slot
+    this.directory = directory
+  }
+}
