@@ -203,23 +203,14 @@ function replicationContradictions(file: ClusterFile): Problem[] {
   if (replication.minInSync > factor) {
     problems.push(problem(['replication', 'minInSync'], replication.minInSync, aboveFactor(factor)))
   }
+  const path = ['replication', 'backlog']
   if (replication.backlog < limits.value) {
-    problems.push(
-      problem(
-        ['replication', 'backlog'],
-        replication.backlog,
-        `a value may have ${limits.value} bytes (limits.value), which the backlog has to hold; raise it or lower limits.value`,
-      ),
-    )
+    const reason = `a value may have ${limits.value} bytes (limits.value), which the backlog has to hold; raise it or lower limits.value`
+    problems.push({ ...problem(path, replication.backlog, reason), related: ['limits', 'value'] })
   }
   if (replication.backlog > memory.limit / 2) {
-    problems.push(
-      problem(
-        ['replication', 'backlog'],
-        replication.backlog,
-        `that is over half of memory.limit (${memory.limit} bytes); lower it or raise memory.limit`,
-      ),
-    )
+    const reason = `that is over half of the ${memory.limit} of memory.limit; lower it or raise memory.limit`
+    problems.push({ ...problem(path, replication.backlog, reason), related: ['memory', 'limit'] })
   }
   return problems
 }

@@ -7,9 +7,9 @@ import { readFile } from 'node:fs/promises'
 import { basename, dirname, resolve } from 'node:path'
 import { CacheError } from '../kernel/errors.ts'
 import { type ClusterConfig, complete, contradictions } from './cluster-config.ts'
-import { problemsOf } from './problems.ts'
+import { problemsOf, valueAt } from './problems.ts'
 import { clusterSchema } from './schema.ts'
-import { objectSource, type Source, yamlSource } from './source.ts'
+import { objectSource, type Problem, type Source, yamlSource } from './source.ts'
 
 /** Lines of mistakes that are shown. */
 const PROBLEMS_MAX = 20
@@ -70,9 +70,14 @@ function validate(source: Source): ClusterConfig {
     ? contradictions(result.data)
     : problemsOf(result.error.issues, clusterSchema, source.value)
   if (problems.length > 0 || !result.success) {
-    throw invalid(problems.map(({ path, atKey, message }) => `${source.locate(path, atKey)}: ${message}`))
+    throw invalid(problems.map((problem) => `${place(problem, source)}: ${problem.message}`))
   }
   return complete(result.data)
+}
+
+function place({ path, atKey, related }: Problem, source: Source): string {
+  const written = related === undefined || valueAt(source.value, path) !== undefined
+  return source.locate(written ? path : related, atKey)
 }
 
 function invalid(lines: readonly string[]): CacheError {

@@ -38,7 +38,7 @@ export function foundText(value: unknown): string {
   if (value === null || value === undefined) return 'empty'
   if (Array.isArray(value)) return 'a list'
   if (typeof value === 'object') return 'a map'
-  const text = JSON.stringify(value) ?? String(value)
+  const text = typeof value === 'string' ? JSON.stringify(value) : String(value)
   return text.length > FOUND_LENGTH_MAX ? `${text.slice(0, FOUND_LENGTH_MAX)}…` : text
 }
 
@@ -84,7 +84,8 @@ function clip(path: readonly (string | number)[], value: unknown): OptionPath {
   return path
 }
 
-function valueAt(value: unknown, path: OptionPath): unknown {
+/** What stands at `path`; undefined when nothing was written there. */
+export function valueAt(value: unknown, path: OptionPath): unknown {
   return path.reduce(child, value)
 }
 

@@ -3,7 +3,17 @@
  * YAML 1.2, core schema; JSON is a part of it.
  */
 
-import { type Document, isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument } from 'yaml'
+import {
+  type Document,
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  LineCounter,
+  type Node,
+  parseDocument,
+  visit,
+} from 'yaml'
 
 /** Steps from the root: keys of maps, positions in lists. */
 export type OptionPath = readonly (string | number)[]
@@ -14,6 +24,8 @@ export interface Problem {
   /** The mistake is the last step's key itself, not what stands behind it. */
   readonly atKey?: boolean
   readonly message: string
+  /** The other option of a contradiction: where to point when `path` itself was not written down. */
+  readonly related?: OptionPath
 }
 
 export interface Source {
@@ -41,6 +53,7 @@ export function yamlSource(text: string, file: string): { source: Source; mistak
   const mistakes = [...document.errors, ...document.warnings].map(
     (mistake) => `${place(mistake.pos[0])}: ${mistake.message}`,
   )
+  mistakes.push(...unreadable(document).map(([offset, message]) => `${place(offset)}: ${message}`))
   let value: unknown
   if (mistakes.length === 0) {
     try {
@@ -51,6 +64,24 @@ export function yamlSource(text: string, file: string): { source: Source; mistak
   }
   const locate = (path: OptionPath, atKey = false): string => place(offsetOf(document, path, atKey))
   return { source: { value, locate }, mistakes }
+}
+
+/** Valid YAML that makes no value: an alias of nothing, a key that objects can't have. */
+function unreadable(document: Document.Parsed): [offset: number, message: string][] {
+  const found: [number, string][] = []
+  visit(document, {
+    Alias(_, alias) {
+      if (alias.resolve(document) === undefined) {
+        found.push([alias.range?.[0] ?? 0, `there is no anchor &${alias.source} before this alias`])
+      }
+    },
+    Pair(_, { key }) {
+      if (isScalar(key) && key.value === '__proto__') {
+        found.push([key.range?.[0] ?? 0, '__proto__ is no name for anything; choose another'])
+      }
+    },
+  })
+  return found
 }
 
 function offsetOf(document: Document.Parsed, path: OptionPath, atKey: boolean): number {
