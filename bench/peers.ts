@@ -9,12 +9,14 @@
 
 import { writeFileSync } from 'node:fs'
 import { cpus } from 'node:os'
+import { resolve } from 'node:path'
 import { findAvailable } from './peers/availability.ts'
 import { type JobOptions, runJob } from './peers/jobs.ts'
 import { libraryVersion } from './peers/library.ts'
 import type { Measurement } from './peers/measure.ts'
 import { type PeersOptions, parseOptions, USAGE, UsageError } from './peers/options.ts'
 import type { PeerName, ServerKind, Servers, WorkloadName } from './peers/peer.ts'
+import { topFunctions } from './peers/profile.ts'
 import { PEERS, startServers } from './peers/registry.ts'
 import { type Cell, joinPasses, type Report, ratiosOf, tableOf } from './peers/report.ts'
 
@@ -128,7 +130,11 @@ class PeersBench {
     const { seconds, warmupSeconds, keys, profileFolder } = this.#options
     const what = `${workload} × ${concurrency} ${peer}`
     const servers = this.#servers.get(PEERS[peer].servers) as Servers
-    const limits: JobOptions = { timeoutMs: (seconds + warmupSeconds) * 2_000 + JOB_MARGIN_MS, profileFolder }
+    const profileFile =
+      profileFolder === undefined
+        ? undefined
+        : resolve(profileFolder, `${peer}-${workload}-${concurrency}.cpuprofile`)
+    const limits: JobOptions = { timeoutMs: (seconds + warmupSeconds) * 2_000 + JOB_MARGIN_MS }
     try {
       const measurement = await runJob(
         {
@@ -136,7 +142,7 @@ class PeersBench {
           peer,
           addresses: servers.addresses,
           serverPids: servers.pids,
-          ...{ keys, workload, concurrency, seconds, warmupSeconds },
+          ...{ keys, workload, concurrency, seconds, warmupSeconds, profileFile },
         },
         limits,
       )
@@ -147,6 +153,7 @@ class PeersBench {
       console.log(
         `${what}: ${Math.round(measurement.calls / measurement.seconds).toLocaleString('en-US')} op/s`,
       )
+      if (profileFile !== undefined) console.log(topFunctions(profileFile).join('\n'))
       return measurement
     } catch (error) {
       this.#failures.push(`${what}: ${error instanceof Error ? error.message : String(error)}`)

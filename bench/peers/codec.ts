@@ -6,7 +6,15 @@
 import { Packr } from 'msgpackr'
 import type { UserRecord } from './records.ts'
 
-const packr = new Packr({ useRecords: false, moreTypes: true })
+const packr = new Packr({
+  useRecords: false,
+  mapsAsObjects: true,
+  variableMapSize: true,
+  moreTypes: true,
+  useBigIntExtension: true,
+  useToJSON: false,
+  copyBuffers: true,
+})
 
 /** The bytes are the caller's to keep. */
 export function encode(value: UserRecord): Buffer {

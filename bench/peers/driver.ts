@@ -3,6 +3,7 @@
 import type { Answer, Job, JobResults, LoadJob, MeasureJob } from './jobs.ts'
 import { measure } from './measure.ts'
 import type { Entry, PeerClient } from './peer.ts'
+import { startProfile } from './profile.ts'
 import { makeDataSet } from './records.ts'
 import { PEERS } from './registry.ts'
 import { BATCH_KEYS, makeOperations } from './workload.ts'
@@ -52,7 +53,9 @@ async function measureCell(job: MeasureJob): Promise<JobResults['measure']> {
   const data = makeDataSet(job.keys)
   const operations = makeOperations(job.workload, data)
   const client: PeerClient = await PEERS[job.peer].connect(job.addresses)
+  const finishProfile = job.profileFile === undefined ? undefined : await startProfile(job.profileFile)
   const measurement = await measure(client, operations, data, job)
+  await finishProfile?.()
   await client.close()
   return measurement
 }

@@ -24,6 +24,8 @@ export interface MeasureJob extends Target, MeasureOptions {
   readonly kind: 'measure'
   readonly keys: number
   readonly workload: WorkloadName
+  /** Where to write a CPU profile of the warm-up and the measurement. */
+  readonly profileFile: string | undefined
 }
 
 export type Job = LoadJob | MeasureJob
@@ -40,15 +42,11 @@ const tsx = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href
 
 export interface JobOptions {
   readonly timeoutMs: number
-  /** Where to write a CPU profile of the driver. */
-  readonly profileFolder?: string | undefined
 }
 
 /** @throws with the driver's own message when the job failed. */
 export function runJob<J extends Job>(job: J, options: JobOptions): Promise<JobResults[J['kind']]> {
-  const profile =
-    options.profileFolder === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${options.profileFolder}`]
-  const child = fork(driver, [], { execArgv: [...profile, '--import', tsx] })
+  const child = fork(driver, [], { execArgv: ['--import', tsx] })
   return new Promise((resolve, reject) => {
     let answer: Answer = { error: 'the driver ended without an answer' }
     const timer = setTimeout(() => {
