@@ -693,9 +693,12 @@ export class Engine {
   #inWriteOrder(entries: EntryIndex[]): Iterable<EntryIndex> {
     const epochs = Float64Array.from(entries, (e) => this.versionEpoch(e))
     const sequences = Float64Array.from(entries, (e) => this.versionSequence(e))
+    // The entries of a batch share a version; the hash makes their order the same on each node.
     const order = Uint32Array.from(entries.keys()).sort(
       (a, b) =>
-        (epochs[a] as number) - (epochs[b] as number) || (sequences[a] as number) - (sequences[b] as number),
+        (epochs[a] as number) - (epochs[b] as number) ||
+        (sequences[a] as number) - (sequences[b] as number) ||
+        this.hash(entries[a] as number) - this.hash(entries[b] as number),
     )
     return order.map((i) => entries[i] as number)
   }
