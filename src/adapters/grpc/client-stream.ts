@@ -1,6 +1,6 @@
 /**
- * The dialling end of an Exchange stream, on grpc-js's call interface rather than on its Duplex: the same bytes for two
- * thirds of the cost per message (no object stream, no interceptor chain).
+ * The dialling end of an Exchange stream, on the call interface of a grpc-js channel rather than on its Duplex. The cost per
+ * message is the same; what is gained is a queue that is counted in bytes and can be dropped.
  *
  * grpc-js writes one message at a time and confirms it when HTTP/2 took it, so the queue lives here. A connection
  * belongs to one stream: it is opened with it and closed with it. That keeps lanes and services apart, reports a refused

@@ -12,6 +12,7 @@ import { openFrame } from '../../wire/frames.ts'
 import { encodeError } from '../../wire/handshake.ts'
 import type { FrameHandler, FrameStream } from '../../wire/transport.ts'
 import { asBuffer, QUEUE_HIGH_BYTES, QUEUE_LOW_BYTES } from './channel-options.ts'
+import { resetCall, wasReset } from './http2-stream.ts'
 
 /** How long an orderly close may take before the stream is reset: the other side may have stopped reading. */
 const CLOSE_TIMEOUT_MS = 2_000
@@ -32,7 +33,6 @@ export class GrpcServerStream implements FrameStream {
   #held: Buffer | undefined
   /** The other side ended its direction while a frame was held. */
   #heldEnd = false
-  #peerEnded = false
   #failure: CacheError | undefined
 
   constructor(call: ServerInterceptingCallInterface, onClosed: () => void) {
@@ -87,22 +87,24 @@ export class GrpcServerStream implements FrameStream {
   }
 
   halfClosed(): void {
-    this.#peerEnded = true
+    // A reset also ends the incoming direction; `ended` follows.
+    if (wasReset(this.#call)) return
     if (this.#held !== undefined) this.#heldEnd = true
-    else if (this.#state === 'open') this.#endOrderly()
+    // A client that aborts ends its direction first and resets the stream in the next packet: give that a chance.
+    else setImmediate(() => this.#answerEnd())
   }
 
   /** The call is over, for whatever reason. */
   ended(): void {
     if (this.#state === 'closed') return
-    const orderly = this.#state === 'closing' || this.#state === 'aborted' || this.#peerEnded
+    const orderly = this.#state !== 'open'
     this.#state = 'closed'
     clearTimeout(this.#timer)
     this.#held = undefined
     this.#queuedBytes = 0
     this.#onClosed()
-    const reset = new CacheError('UNAVAILABLE', `the stream from ${this.#call.getPeer()} was reset`)
-    this.#handler?.closed(this.#failure ?? (orderly ? undefined : reset))
+    const broken = new CacheError('UNAVAILABLE', `the stream from ${this.#call.getPeer()} was reset`)
+    this.#handler?.closed(this.#failure ?? (orderly ? undefined : broken))
   }
 
   #read(): void {
@@ -127,7 +129,7 @@ export class GrpcServerStream implements FrameStream {
     if (held === undefined || this.#paused) return
     this.#held = undefined
     this.#deliver(held)
-    if (this.#heldEnd && this.#state === 'open') this.#endOrderly()
+    if (this.#heldEnd) this.#answerEnd()
   }
 
   #written(length: number): void {
@@ -137,6 +139,11 @@ export class GrpcServerStream implements FrameStream {
       this.#aboveMark = false
       if (this.#state === 'open') this.#handler?.drained()
     }
+  }
+
+  /** The other side has ended its direction in order. */
+  #answerEnd(): void {
+    if (this.#state === 'open') this.#endOrderly()
   }
 
   /** Tells the other side why, then ends. With status OK: grpc-js drops frames that arrive together with an error. */
@@ -161,18 +168,7 @@ export class GrpcServerStream implements FrameStream {
     this.#state = 'aborted'
     this.#failure = failure
     clearTimeout(this.#timer)
-    reset(this.#call)
+    resetCall(this.#call)
     process.nextTick(() => this.ended())
   }
-}
-
-/**
- * Resets the HTTP/2 stream. grpc-js offers no way to drop what is queued for a client that does not read: a status goes
- * behind it. So this reaches for the stream inside the call; without one it falls back to that status.
- */
-function reset(call: ServerInterceptingCallInterface): void {
-  const { stream } = call as { stream?: { close?: (code: number) => void } }
-  const NGHTTP2_CANCEL = 8
-  if (typeof stream?.close === 'function') stream.close(NGHTTP2_CANCEL)
-  else call.sendStatus({ code: Status.UNAVAILABLE, details: 'the stream was aborted' })
 }

@@ -18,10 +18,12 @@ import {
   status as Status,
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js'
+import { parseAddress } from '../../kernel/address.ts'
 import { CacheError } from '../../kernel/errors.ts'
 import { encodeError } from '../../wire/handshake.ts'
 import type { Accept, StreamService } from '../../wire/transport.ts'
 import { asBuffer, EXCHANGE_PATHS, MESSAGE_BYTES_MAX } from './channel-options.ts'
+import { limitMessage } from './http2-stream.ts'
 import { GrpcServerStream } from './server-stream.ts'
 
 export interface GrpcServerOptions {
@@ -81,11 +83,18 @@ export class GrpcServer {
   }
 
   /**
-   * @param address `host:port`; port 0 takes any free one.
+   * @param address `host:port`
    * @throws CacheError CONFIGURATION when the address cannot be listened on, saying why and what to change.
    */
   static async listen(address: string, options: GrpcServerOptions): Promise<GrpcServer> {
-    const { host, port } = parseAddress(address)
+    const parsed = parseAddress(address)
+    if (parsed === undefined) {
+      throw new CacheError(
+        'CONFIGURATION',
+        `"${address}" is no address; write host:port, such as 127.0.0.1:7401`,
+      )
+    }
+    const { host, port } = parsed
     const server = new GrpcServer(options)
     await new Promise<void>((resolve, reject) => {
       const failed = (error: NodeJS.ErrnoException): void => {
@@ -99,12 +108,6 @@ export class GrpcServer {
       })
     })
     return server
-  }
-
-  /** The port it listens on. */
-  get port(): number {
-    const address = this.#listener.address()
-    return typeof address === 'object' && address !== null ? address.port : 0
   }
 
   /** Exchange streams open now. */
@@ -191,29 +194,6 @@ export class GrpcServer {
 
 function identity(bytes: Buffer): Buffer {
   return bytes
-}
-
-/**
- * grpc-js knows one limit for all methods of a server, and unary calls carry values many times larger than a frame. So
- * this reaches for the decoder inside the call: otherwise a node would assemble such a message before it refused it.
- */
-function limitMessage(call: ServerInterceptingCallInterface, bytesMax: number): void {
-  const { decoder } = call as { decoder?: { maxReadMessageLength?: number } }
-  if (decoder?.maxReadMessageLength !== undefined) decoder.maxReadMessageLength = bytesMax
-}
-
-/** @throws CacheError CONFIGURATION when `address` is not `host:port`. */
-export function parseAddress(address: string): { host: string; port: number } {
-  const match = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(address)
-  const port = Number(match?.[3])
-  const host = match?.[1] ?? match?.[2]
-  if (host === undefined || !(port <= 65_535)) {
-    throw new CacheError(
-      'CONFIGURATION',
-      `"${address}" is no address; write host:port, such as 127.0.0.1:7401`,
-    )
-  }
-  return { host, port }
 }
 
 function listenError(cause: NodeJS.ErrnoException, address: string, port: number): CacheError {
