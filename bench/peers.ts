@@ -12,13 +12,15 @@ import { cpus } from 'node:os'
 import { resolve } from 'node:path'
 import { findAvailable } from './peers/availability.ts'
 import { type JobOptions, runJob } from './peers/jobs.ts'
+import { measureLargeValues } from './peers/large-cells.ts'
 import { libraryVersion } from './peers/library.ts'
 import type { Measurement } from './peers/measure.ts'
 import { type PeersOptions, parseOptions, USAGE, UsageError } from './peers/options.ts'
 import type { PeerName, ServerKind, Servers, WorkloadName } from './peers/peer.ts'
 import { topFunctions } from './peers/profile.ts'
 import { PEERS, startServers } from './peers/registry.ts'
-import { type Cell, joinPasses, type Report, ratiosOf, tableOf } from './peers/report.ts'
+import { type Cell, joinPasses, type Report, ratiosOf, soakTable, tableOf } from './peers/report.ts'
+import { SOAK_CONCURRENCY, SOAK_REGION_BYTES, type SoakResult } from './peers/soak.ts'
 
 /** Beyond what the job itself takes: starting a process, making the data, connecting. */
 const JOB_MARGIN_MS = 60_000
@@ -64,11 +66,18 @@ class PeersBench {
     const { available, skipped } = await findAvailable(peers, install)
     for (const [peer, reason] of Object.entries(skipped)) console.log(`skipped: ${peer}: ${reason}`)
     const cells = await this.#measureAll(available)
+    let soaked: SoakResult | undefined
+    if (available.includes('ringcache')) {
+      cells.push(...(await this.#large()))
+      soaked = await this.#soak()
+    }
     const ratios = ratiosOf(cells)
-    const report: Report = { cells, ratios, versions: this.#versions(available), skipped }
+    const versions = this.#versions(available)
+    const report: Report = { cells, ratios, versions, ...(soaked && { soak: soaked }), skipped }
     console.log(`\n${tableOf(cells, ratios)}\n`)
+    if (soaked !== undefined) console.log(`${soakTable(soaked)}\n`)
     for (const peer of available) console.log(`${peer}: ${PEERS[peer].about}`)
-    console.log(JSON.stringify(report.versions))
+    console.log(JSON.stringify(versions))
     if (json !== undefined) writeFileSync(json, `${JSON.stringify(report, undefined, 2)}\n`)
     for (const failure of this.#failures) console.error(`FAILED ${failure}`)
     return this.#failures.length > 0 ? 1 : 0
@@ -157,6 +166,38 @@ class PeersBench {
       return measurement
     } catch (error) {
       this.#failures.push(`${what}: ${error instanceof Error ? error.message : String(error)}`)
+      return undefined
+    }
+  }
+
+  async #large(): Promise<Cell[]> {
+    if (!this.#options.special.includes('large')) return []
+    try {
+      await this.#startAndLoad(['ringcache'])
+      const servers = this.#servers.get('ringcache') as Servers
+      return await measureLargeValues(servers, this.#options, (failure) => this.#failures.push(failure))
+    } catch (error) {
+      this.#failures.push(`large: ${error instanceof Error ? error.message : String(error)}`)
+      return []
+    }
+  }
+
+  /** On nodes of its own, whose region holds less than is written. */
+  async #soak(): Promise<SoakResult | undefined> {
+    const { special, portBase, soakSeconds } = this.#options
+    if (!special.includes('soak')) return undefined
+    try {
+      await this.#servers.get('ringcache')?.stop()
+      const servers = await startServers('ringcache', portBase, { regionBytes: SOAK_REGION_BYTES })
+      this.#servers.set('ringcache', servers)
+      console.log(`soak: ${soakSeconds} s`)
+      const { addresses, pids: serverPids } = servers
+      return await runJob(
+        { kind: 'soak', addresses, serverPids, seconds: soakSeconds, concurrency: SOAK_CONCURRENCY },
+        { timeoutMs: soakSeconds * 2_000 + JOB_MARGIN_MS },
+      )
+    } catch (error) {
+      this.#failures.push(`soak: ${error instanceof Error ? error.message : String(error)}`)
       return undefined
     }
   }

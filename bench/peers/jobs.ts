@@ -6,8 +6,10 @@
 import { fork } from 'node:child_process'
 import { createRequire } from 'node:module'
 import { fileURLToPath, pathToFileURL } from 'node:url'
+import type { LargeDirection, LargeOptions, SmallLatencies } from './large.ts'
 import type { Measurement, MeasureOptions } from './measure.ts'
 import type { PeerName, WorkloadName } from './peer.ts'
+import type { SoakOptions, SoakResult } from './soak.ts'
 
 interface Target {
   readonly peer: PeerName
@@ -28,11 +30,42 @@ export interface MeasureJob extends Target, MeasureOptions {
   readonly profileFile: string | undefined
 }
 
-export type Job = LoadJob | MeasureJob
+/** Reads or writes values of one size (ringcache only, as all that follow). */
+export interface LargeJob extends LargeOptions {
+  readonly kind: 'large'
+  readonly addresses: readonly string[]
+  readonly direction: LargeDirection
+  readonly bytes: number
+}
+
+/** Writes values of the largest size for a while. */
+export interface WriteLargestJob {
+  readonly kind: 'write-largest'
+  readonly addresses: readonly string[]
+  readonly seconds: number
+}
+
+/** Small calls; `alsoLarge`: beside the largest values written by the same client. */
+export interface SmallJob extends LargeOptions {
+  readonly kind: 'small'
+  readonly addresses: readonly string[]
+  readonly alsoLarge: boolean
+}
+
+export interface SoakJob extends SoakOptions {
+  readonly kind: 'soak'
+  readonly addresses: readonly string[]
+}
+
+export type Job = LoadJob | MeasureJob | LargeJob | WriteLargestJob | SmallJob | SoakJob
 
 export interface JobResults {
   load: { readonly keys: number }
   measure: Measurement
+  large: Measurement
+  'write-largest': { readonly written: number }
+  small: SmallLatencies
+  soak: SoakResult
 }
 
 export type Answer = { readonly result: unknown } | { readonly error: string }

@@ -17,6 +17,7 @@ export interface PeersOptions {
   readonly concurrencyOf: (workload: WorkloadName) => readonly number[]
   readonly seconds: number
   readonly warmupSeconds: number
+  readonly soakSeconds: number
   readonly passes: number
   readonly keys: number
   readonly portBase: number
@@ -37,6 +38,7 @@ export const USAGE = `npm run bench -- peers [options]
   --against LIST       peers to compare with, of ${PEER_NAMES.slice(1).join(', ')} (all)
   --without-ringcache  measure only the others
   --seconds N          measured time of each cell and pass (3)
+  --soak-seconds N     length of the soak (60)
   --passes N           how often each cell is measured, the order of peers turning round each time (2)
   --keys N             records stored (100000)
   --json FILE          also write the results there
@@ -69,6 +71,7 @@ export function parseOptions(args: readonly string[]): PeersOptions | 'help' {
     },
     seconds,
     warmupSeconds: Math.min(2, seconds),
+    soakSeconds: whole(values['soak-seconds'] ?? '60', '--soak-seconds', 4, 86_400),
     passes: whole(values.passes ?? (quick ? '1' : '2'), '--passes', 1, 100),
     keys: whole(values.keys ?? (quick ? '10000' : '100000'), '--keys', 1_000, 10_000_000),
     portBase: whole(values['port-base'] ?? '7700', '--port-base', 1_024, 65_535 - PORTS_USED),
@@ -88,6 +91,7 @@ function parse(args: readonly string[]) {
         against: { type: 'string', multiple: true },
         'without-ringcache': { type: 'boolean' },
         seconds: { type: 'string' },
+        'soak-seconds': { type: 'string' },
         passes: { type: 'string' },
         keys: { type: 'string' },
         json: { type: 'string' },

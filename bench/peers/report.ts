@@ -5,7 +5,8 @@
 
 import { LatencyHistogram } from './latency-histogram.ts'
 import type { Measurement } from './measure.ts'
-import type { PeerName, WorkloadName } from './peer.ts'
+import type { PeerName } from './peer.ts'
+import type { SoakResult } from './soak.ts'
 import { BATCH_KEYS, isBatch } from './workload.ts'
 
 /** An operation is one call: for mget100 and mset100 a batch of 100 keys. */
@@ -40,15 +41,17 @@ export interface Report {
   readonly cells: readonly Cell[]
   readonly ratios: readonly Ratio[]
   readonly versions: Readonly<Record<string, string>>
+  readonly soak?: SoakResult
   /** Peers that were asked for and not measured, with the reason. */
   readonly skipped: Readonly<Record<string, string>>
 }
 
 export function joinPasses(
   peer: PeerName,
-  workload: WorkloadName,
+  workload: string,
   concurrency: number,
   passes: readonly Measurement[],
+  valueBytes = 0,
 ): Cell {
   const histogram = new LatencyHistogram()
   let calls = 0
@@ -67,13 +70,14 @@ export function joinPasses(
     peer,
     workload,
     concurrency,
-    opsPerSecond: round(opsPerSecond, 0),
+    opsPerSecond: round(opsPerSecond, opsPerSecond < 1000 ? 2 : 0),
     p50Us: round(histogram.percentileUs(0.5), 1),
     p99Us: round(histogram.percentileUs(0.99), 1),
     p999Us: round(histogram.percentileUs(0.999), 1),
     clientCpuUsPerOp: round(clientCpuUs / calls, 2),
     serverCpuUsPerOp: round(serverCpuUs / calls, 2),
     ...(isBatch(workload) ? { keysPerSecond: round(opsPerSecond * BATCH_KEYS, 0) } : {}),
+    ...(valueBytes > 0 ? { megabytesPerSecond: round((opsPerSecond * valueBytes) / 1e6, 1) } : {}),
     passes: passes.map((pass) => round(pass.calls / pass.seconds, 0)),
   }
 }
@@ -96,7 +100,17 @@ export function ratiosOf(cells: readonly Cell[]): Ratio[] {
   return ratios
 }
 
-const HEADINGS = ['workload', 'conc', 'peer', 'op/s', 'keys/s', 'p50 µs', 'p99 µs', 'p99.9 µs'] as const
+const HEADINGS = [
+  'workload',
+  'conc',
+  'peer',
+  'op/s',
+  'keys/s',
+  'MB/s',
+  'p50 µs',
+  'p99 µs',
+  'p99.9 µs',
+] as const
 const CPU_HEADINGS = ['client µs/op', 'server µs/op', '× op/s', '× p50'] as const
 
 /** The table in Markdown, which also reads well on a terminal. The last two columns: ringcache / that peer. */
@@ -115,6 +129,7 @@ export function tableOf(cells: readonly Cell[], ratios: readonly Ratio[]): strin
       cell.peer,
       grouped(cell.opsPerSecond),
       cell.keysPerSecond === undefined ? '' : grouped(cell.keysPerSecond),
+      cell.megabytesPerSecond === undefined ? '' : grouped(cell.megabytesPerSecond),
       ...[cell.p50Us, cell.p99Us, cell.p999Us].map((us) => grouped(us < 100 ? us : Math.round(us))),
       cell.clientCpuUsPerOp.toFixed(2),
       cell.serverCpuUsPerOp.toFixed(2),
@@ -123,6 +138,22 @@ export function tableOf(cells: readonly Cell[], ratios: readonly Ratio[]): strin
     ])
   }
   return markdown(rows, [0, 2])
+}
+
+export function soakTable(result: SoakResult): string {
+  const mib = (bytes: number): string => (bytes / 2 ** 20).toFixed(1)
+  return markdown(
+    [
+      ['process', 'RSS at half time, MiB', 'RSS at the end, MiB', 'growth'],
+      ...result.processes.map((each) => [
+        each.name,
+        mib(each.middleBytes),
+        mib(each.endBytes),
+        `${(100 * each.growth).toFixed(2)} %`,
+      ]),
+    ],
+    [0],
+  )
 }
 
 /** @param left numbers of the columns that are not numbers. */

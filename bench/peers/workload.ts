@@ -37,7 +37,7 @@ export interface BatchOperations {
 
 export type Operations = SingleOperations | BatchOperations
 
-export function isBatch(workload: WorkloadName): workload is 'mget100' | 'mset100' {
+export function isBatch(workload: string): workload is 'mget100' | 'mset100' {
   return workload === 'mget100' || workload === 'mset100'
 }
 
