@@ -14,9 +14,7 @@ import {
   ServerInterceptingCall,
   type ServerInterceptingCallInterface,
   type ServerInterceptor,
-  type ServiceDefinition,
   status as Status,
-  type UntypedServiceImplementation,
 } from '@grpc/grpc-js'
 import { parseAddress } from '../../kernel/address.ts'
 import { CacheError } from '../../kernel/errors.ts'
@@ -40,10 +38,8 @@ export interface GrpcServerOptions {
   readonly services?: readonly GrpcService[]
 }
 
-export interface GrpcService {
-  readonly definition: ServiceDefinition
-  readonly implementation: UntypedServiceImplementation
-}
+/** Adds an ordinary service to the server. */
+export type GrpcService = (server: Pick<Server, 'addService'>) => void
 
 const HTTP2_STREAMS_PER_CONNECTION = 256
 const KEEPALIVE_TIME_MS = 10_000
@@ -74,9 +70,7 @@ export class GrpcServer {
     for (const path of Object.values(EXCHANGE_PATHS)) {
       this.#server.register(path, () => {}, identity, identity, 'bidi')
     }
-    for (const { definition, implementation } of options.services ?? []) {
-      this.#server.addService(definition, implementation)
-    }
+    for (const addService of options.services ?? []) addService(this.#server)
     this.#injector = this.#server.createConnectionInjector(ServerCredentials.createInsecure())
     this.#listener = createServer({ noDelay: true }, (socket) => this.#connected(socket))
     this.#listener.maxConnections = options.connectionsMax ?? 4096
