@@ -82,7 +82,7 @@ function headings(path: string): Set<string> {
 }
 
 /** Every code has a section of its own with the right word on retrying, and no section is left of a code that went. */
-function errorCodeProblems(root: string): string[] {
+export function errorCodeProblems(root: string): string[] {
   const path = join(root, ERRORS_DOC)
   if (!existsSync(path)) return [`${ERRORS_DOC} is missing`]
   const sections = new Map<string, string>()
@@ -102,7 +102,7 @@ function errorCodeProblems(root: string): string[] {
   return problems
 }
 
-function machinePaths(root: string, file: string): string[] {
+export function machinePaths(root: string, file: string): string[] {
   if (!TEXT_FILE.test(file) || file === 'package-lock.json' || file === 'scripts/check/docs.ts') return []
   const lines = readFileSync(join(root, file), 'utf8').split('\n')
   return lines.flatMap((line, index) => {
