@@ -78,7 +78,7 @@ export interface ClusterConfig {
 }
 
 /** The region that is used when none is named. It always exists. */
-export const DEFAULT_REGION = 'default'
+const DEFAULT_REGION = 'default'
 const FACTOR_DEFAULT = 3
 
 /** Completes a valid file. */

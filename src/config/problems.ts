@@ -95,7 +95,7 @@ function child(value: unknown, step: string | number): unknown {
 }
 
 /** The schema that governs what stands at `path`. */
-export function schemaAt(schema: z.ZodType, path: OptionPath): z.ZodType | undefined {
+function schemaAt(schema: z.ZodType, path: OptionPath): z.ZodType | undefined {
   let current: z.ZodType | undefined = schema
   for (const step of path) {
     const inner: z.ZodType | undefined = current === undefined ? undefined : unwrap(current)
@@ -108,7 +108,7 @@ export function schemaAt(schema: z.ZodType, path: OptionPath): z.ZodType | undef
 }
 
 /** The options of a map; undefined when `schema` is none. */
-export function shapeOf(schema: z.ZodType | undefined): Readonly<Record<string, z.ZodType>> | undefined {
+function shapeOf(schema: z.ZodType | undefined): Readonly<Record<string, z.ZodType>> | undefined {
   const inner = schema === undefined ? undefined : unwrap(schema)
   return inner instanceof z.ZodObject ? (inner.shape as Record<string, z.ZodType>) : undefined
 }
