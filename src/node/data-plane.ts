@@ -1,0 +1,122 @@
+/**
+ * What a node has once a topology is committed: its memory, its replicas, the dispatcher over them, and the work that keeps
+ * them in order (expiry, eviction, compaction), in slices of a few hundred microseconds.
+ */
+
+import { Engine } from '../engine/engine.ts'
+import { ByteWriter } from '../kernel/bytes.ts'
+import type { Clock } from '../kernel/clock.ts'
+import { CacheError } from '../kernel/errors.ts'
+import type { Log } from '../kernel/log.ts'
+import type { MemoryAccount } from '../kernel/memory-account.ts'
+import { every, type Scheduler, type Timer } from '../kernel/scheduler.ts'
+import type { Uncompress } from '../replication/atomic-group.ts'
+import { Replicator } from '../replication/replicator.ts'
+import { encodeTopology } from '../topology/codec.ts'
+import type { NodeIndex, Topology } from '../topology/topology.ts'
+import { Dispatcher } from './dispatcher.ts'
+import type { NodeOptions } from './options.ts'
+import { RegionCounters } from './region-counters.ts'
+
+const MAINTENANCE_MS = 50
+const EXPIRIES_PER_SLICE = 500
+const EVICTIONS_PER_SLICE = 500
+const COMPACTION_BYTES_PER_SLICE = 256 * 1024
+/** Slices in one maintenance run at most, each in a turn of its own. */
+const SLICES_PER_RUN = 200
+
+export interface DataPlanePorts {
+  readonly clock: Clock
+  readonly scheduler: Scheduler
+  readonly log: Log
+  readonly memory: MemoryAccount
+  readonly uncompress: Uncompress
+  readonly options: NodeOptions
+}
+
+export class DataPlane {
+  readonly topology: Topology
+  readonly clusterId: string
+  /** The topology as clients may see it, encoded. */
+  readonly clientTopology: Uint8Array
+  readonly nodeTopology: Uint8Array
+  readonly engine: Engine
+  readonly replicator: Replicator
+  readonly dispatcher: Dispatcher
+  readonly counters: RegionCounters = new RegionCounters()
+  readonly #ports: DataPlanePorts
+  readonly #timer: Timer
+  #slices = 0
+  #closed = false
+
+  /** @param self this node's position in the topology; −1: it has no role. */
+  constructor(topology: Topology, self: NodeIndex, ports: DataPlanePorts) {
+    if (topology.hashKey === undefined) throw new CacheError('INTERNAL', 'a topology without its hash key')
+    this.#ports = ports
+    const { clock, scheduler, log, memory, uncompress, options } = ports
+    this.topology = topology
+    this.clusterId = topology.clusterId
+    this.clientTopology = encodeTopology(topology, 'client')
+    this.nodeTopology = encodeTopology(topology, 'node')
+    this.engine = new Engine({ hashKey: topology.hashKey, memory })
+    this.replicator = new Replicator(
+      { engine: this.engine, clock, scheduler, memory, log, uncompress },
+      {
+        backlogBytes: options.backlogBytes,
+        replicaTimeoutMs: options.replicaTimeoutMs,
+        valueBytesMax: options.valueBytesMax,
+        stagingBytes: 8 * options.valueBytesMax,
+        timeoutMaxMs: options.timeoutMaxMs,
+      },
+    )
+    this.replicator.adopt(topology, self)
+    this.dispatcher = new Dispatcher(
+      {
+        engine: this.engine,
+        replicator: this.replicator,
+        clock,
+        counters: this.counters,
+        nodeId: options.nodeId,
+        keyBytesMax: options.keyBytesMax,
+        stats: (regionId) => JSON.stringify(this.regionStats(regionId)),
+      },
+      new ByteWriter(4096),
+    )
+    this.#timer = every(scheduler, MAINTENANCE_MS, () => this.#maintain())
+  }
+
+  /** Figures of one region on this node; `entries` and `bytes` count what this node is primary of. */
+  regionStats(regionId: number): object {
+    const { options, memory } = this.#ports
+    return {
+      node: options.nodeId,
+      ...this.engine.regionStats(regionId),
+      ...this.counters.counts(regionId),
+      memoryBytes: memory.totalBytes,
+      memoryLimitBytes: memory.limitBytes,
+    }
+  }
+
+  close(): void {
+    this.#closed = true
+    this.#timer.cancel()
+    this.replicator.close()
+  }
+
+  #maintain(): void {
+    if (this.#slices > 0) return
+    this.#slices = SLICES_PER_RUN
+    this.#slice()
+  }
+
+  #slice(): void {
+    if (this.#closed) return
+    const { primary } = this.replicator
+    const expired = primary.expireDue(EXPIRIES_PER_SLICE)
+    const evicted = primary.evict(EVICTIONS_PER_SLICE)
+    const compacting = this.engine.maintain(COMPACTION_BYTES_PER_SLICE)
+    const more = expired === EXPIRIES_PER_SLICE || evicted === EVICTIONS_PER_SLICE || compacting
+    this.#slices = more ? this.#slices - 1 : 0
+    if (this.#slices > 0) this.#ports.scheduler.nextTurn(() => this.#slice())
+  }
+}

@@ -1,0 +1,244 @@
+/**
+ * Carries out one operation of a client: finds the partition, checks the role this node has in it, reads from memory or
+ * hands the write to the primary. Results of reads are written at once; those of writes come when they are durable.
+ */
+
+import { type Engine, type EntryIndex, type LargeValue, NO_ENTRY } from '../engine/engine.ts'
+import type { ByteWriter } from '../kernel/bytes.ts'
+import type { Clock } from '../kernel/clock.ts'
+import { CacheError } from '../kernel/errors.ts'
+import { writeEntryHead, writeEntryValue } from '../replication/entry-result.ts'
+import type { WriteRequest } from '../replication/primary.ts'
+import type { Replica } from '../replication/replica.ts'
+import type { Replicator } from '../replication/replicator.ts'
+import type { ReadKind } from '../topology/topology.ts'
+import { INLINE_VALUE_BYTES_MAX } from '../wire/frames.ts'
+import { Opcode, type Operation, ReadCode } from '../wire/operations.ts'
+import { Status, writeResult } from '../wire/results.ts'
+import { matchesGlob } from './glob.ts'
+import type { RegionCounters } from './region-counters.ts'
+
+const READ_KINDS: readonly (ReadKind | undefined)[] = [
+  undefined,
+  'primary',
+  'replica',
+  'nearest',
+  'majority',
+  'linearizable',
+]
+const SCAN_BYTES_MAX = 128 * 1024
+const BUCKETS = 64
+
+export interface DispatcherPorts {
+  readonly engine: Engine
+  readonly replicator: Replicator
+  readonly clock: Clock
+  readonly counters: RegionCounters
+  readonly nodeId: string
+  readonly keyBytesMax: number
+  /** What STATS answers, as JSON. */
+  stats(regionId: number): string
+}
+
+/** A value too large for a frame, on its way to a client in chunks. */
+export type StartDownload = (requestId: number, value: LargeValue) => void
+
+export class Dispatcher {
+  readonly #ports: DispatcherPorts
+  readonly #scan: ByteWriter
+
+  constructor(ports: DispatcherPorts, scratch: ByteWriter) {
+    this.#ports = ports
+    this.#scan = scratch
+  }
+
+  /**
+   * GET, GET_ENTRY, HAS, TTL: writes the result to `w`.
+   * @param download set on a bulk stream: large values are sent through it, else the client is told to use one
+   * @throws CacheError when it is refused
+   */
+  read(
+    op: Operation,
+    body: Uint8Array,
+    requestId: number,
+    w: ByteWriter,
+    download: StartDownload | undefined,
+  ): void {
+    const { engine, clock, counters } = this.#ports
+    this.#checkKey(op)
+    const replica = this.#readable(op, body)
+    const hash = engine.hashKey(op.regionId, body, op.keyStart, op.keyEnd)
+    const entry = engine.find(replica.partition, op.regionId, hash, body, op.keyStart, op.keyEnd)
+    if (entry === NO_ENTRY || engine.isExpired(entry, Math.max(clock.wallMs(), replica.clockMs))) {
+      counters.miss(op.regionId)
+      writeResult(w, requestId, Status.absent)
+      return
+    }
+    counters.hit(op.regionId)
+    engine.touch(entry)
+    switch (op.opcode) {
+      case Opcode.has:
+        writeResult(w, requestId, Status.ok)
+        return
+      case Opcode.ttl: {
+        const expiresAtMs = engine.expiresAtMs(entry)
+        writeResult(w, requestId, Status.ok)
+        w.float64(expiresAtMs === 0 ? -1 : Math.max(0, expiresAtMs - clock.wallMs()))
+        return
+      }
+      default:
+        this.#value(op, entry, requestId, w, download)
+    }
+  }
+
+  /** The replica a write goes to. @throws CacheError when this node is not its primary */
+  writable(op: Operation, body: Uint8Array): Replica {
+    const { replicator } = this.#ports
+    if (op.opcode === Opcode.clear) return this.#primaryOf(op.partition, op)
+    this.#checkKey(op)
+    const partition = replicator.locate(op.regionId, body, op.keyStart, op.keyEnd)
+    if (partition < 0) throw unknownRegion(op.regionId)
+    return this.#primaryOf(partition, op)
+  }
+
+  write(replica: Replica, request: WriteRequest): void {
+    this.#ports.counters.written(request.op.regionId, request.op.opcode)
+    this.#ports.replicator.primary.write(replica, request)
+  }
+
+  /** SCAN: whole buckets of one partition, from `op.bucket` on, until they hold `op.bytesMax` bytes of keys. */
+  scan(op: Operation, body: Uint8Array, requestId: number, w: ByteWriter): void {
+    const { engine, replicator, clock } = this.#ports
+    const replica = this.#checkEpoch(replicator.replica(op.partition), op)
+    const kind = this.#readKind(op)
+    if (kind === 'primary' && replica.role !== 'primary') throw this.#notPrimary()
+    if (replicator.region(op.regionId) === undefined) throw unknownRegion(op.regionId)
+    const bytesMax = Math.min(Math.max(1, op.bytesMax), SCAN_BYTES_MAX)
+    const nowMs = Math.max(clock.wallMs(), replica.clockMs)
+    const keys = this.#scan
+    keys.clear()
+    let count = 0
+    let bucket = op.bucket
+    for (; bucket < BUCKETS && keys.length < bytesMax; bucket++) {
+      engine.forEachInBucket(op.partition, bucket, (entry) => {
+        if (engine.regionId(entry) !== op.regionId || engine.isExpired(entry, nowMs)) return
+        const before = keys.length
+        keys.varint(engine.keyBytes(entry))
+        const start = keys.length
+        engine.copyKey(entry, keys)
+        if (matchesGlob(body, op.patternStart, op.patternEnd, keys.bytes, start, keys.length)) count++
+        else keys.length = before
+      })
+    }
+    writeResult(w, requestId, Status.ok)
+    w.varint(bucket)
+    w.varint(count)
+    w.raw(keys.bytes, 0, keys.length)
+  }
+
+  stats(op: Operation, requestId: number, w: ByteWriter): void {
+    if (this.#ports.replicator.region(op.regionId) === undefined) throw unknownRegion(op.regionId)
+    writeResult(w, requestId, Status.ok)
+    w.text(this.#ports.stats(op.regionId))
+  }
+
+  #value(
+    op: Operation,
+    entry: EntryIndex,
+    requestId: number,
+    w: ByteWriter,
+    download: StartDownload | undefined,
+  ): void {
+    const { engine } = this.#ports
+    const bytes = engine.valueBytes(entry)
+    const withHead = op.opcode === Opcode.getEntry
+    if (bytes <= INLINE_VALUE_BYTES_MAX) {
+      writeResult(w, requestId, Status.ok)
+      if (withHead) writeEntryHead(engine, entry, w)
+      else w.uint8(engine.codec(entry))
+      writeEntryValue(engine, entry, w)
+      return
+    }
+    const value = engine.largeValue(entry)
+    if (download === undefined || value === undefined) {
+      writeResult(w, requestId, Status.large)
+      w.varint(bytes)
+      return
+    }
+    writeResult(w, requestId, Status.chunked)
+    if (withHead) writeEntryHead(engine, entry, w)
+    else w.uint8(engine.codec(entry))
+    w.varint(bytes)
+    download(requestId, value)
+  }
+
+  #checkKey(op: Operation): void {
+    const bytes = op.keyEnd - op.keyStart
+    if (bytes === 0) throw new CacheError('INVALID_ARGUMENT', 'the key is empty; give at least one character')
+    if (bytes > this.#ports.keyBytesMax) {
+      throw new CacheError(
+        'KEY_TOO_LARGE',
+        `the key has ${bytes} bytes; at most ${this.#ports.keyBytesMax} are allowed`,
+      )
+    }
+  }
+
+  #readKind(op: Operation): ReadKind {
+    const kind = READ_KINDS[op.readKind] ?? this.#ports.replicator.region(op.regionId)?.read ?? 'primary'
+    if (kind === 'majority' || kind === 'linearizable') {
+      throw new CacheError('UNSUPPORTED', `reads of kind '${kind}' are not available; use 'primary'`)
+    }
+    return kind
+  }
+
+  #readable(op: Operation, body: Uint8Array): Replica {
+    const { replicator } = this.#ports
+    const partition = replicator.locate(op.regionId, body, op.keyStart, op.keyEnd)
+    if (partition < 0) throw unknownRegion(op.regionId)
+    const replica = this.#checkEpoch(replicator.replica(partition), op)
+    if (replica.role === 'primary') {
+      if (op.readKind > ReadCode.nearest) this.#readKind(op)
+      return replica
+    }
+    if (this.#readKind(op) === 'primary') throw this.#notPrimary()
+    return replica
+  }
+
+  #primaryOf(partition: number, op: Operation): Replica {
+    const replica = this.#checkEpoch(this.#ports.replicator.replica(partition), op)
+    if (replica.role !== 'primary') throw this.#notPrimary()
+    return replica
+  }
+
+  #checkEpoch(replica: Replica | undefined, op: Operation): Replica {
+    if (replica === undefined) {
+      const { nodeId, replicator } = this.#ports
+      throw replicator.self < 0
+        ? new CacheError('NO_ROLE', `${nodeId} restarted and holds no replicas: use another node`, {
+            node: nodeId,
+          })
+        : this.#notPrimary()
+    }
+    if (op.partitionEpoch !== 0 && op.partitionEpoch !== replica.partitionEpoch) {
+      throw new CacheError(
+        'STALE_EPOCH',
+        `the request knows epoch ${op.partitionEpoch} of partition ${replica.partition}, this node ${replica.partitionEpoch}`,
+      )
+    }
+    return replica
+  }
+
+  #notPrimary(): CacheError {
+    const { nodeId } = this.#ports
+    return new CacheError('NOT_PRIMARY', `${nodeId} is not the primary of this key's partition`, {
+      node: nodeId,
+    })
+  }
+}
+
+function unknownRegion(regionId: number): CacheError {
+  return new CacheError(
+    'UNKNOWN_REGION',
+    `there is no region ${regionId}: add it to the cluster's configuration`,
+  )
+}

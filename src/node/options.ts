@@ -1,0 +1,79 @@
+/** What a node is told at its start. Durations in milliseconds, sizes in bytes. */
+
+import type { Durability, EvictionPolicyName, ReadKind } from '../topology/topology.ts'
+
+export interface BootstrapNode {
+  readonly nodeId: string
+  /** Where clients and peers reach it, `host:port`. */
+  readonly address: string
+  readonly zone: string
+}
+
+export interface BootstrapRegion {
+  readonly name: string
+  readonly sizeBytes: number
+  readonly maxEntries: number
+  readonly ttlMs: number
+  readonly policy: EvictionPolicyName
+  readonly durability: Durability
+  readonly read: ReadKind
+  readonly minInSync: number
+}
+
+export interface NodeOptions {
+  readonly clusterName: string
+  /** This node's name; one of `nodes`. */
+  readonly nodeId: string
+  /** All nodes of the cluster's first topology, this one included. */
+  readonly nodes: readonly BootstrapNode[]
+  readonly regions: readonly BootstrapRegion[]
+  readonly partitionCount: number
+  readonly replicationFactor: number
+  readonly memoryLimitBytes: number
+  /** Share of the limit from which on entries are evicted, 0..1. */
+  readonly memoryHighShare: number
+  readonly backlogBytes: number
+  readonly replicaTimeoutMs: number
+  readonly keyBytesMax: number
+  readonly valueBytesMax: number
+  /** Client streams open at one time. */
+  readonly sessionsMax: number
+  /** Bytes of requests unanswered at one time, per client stream. */
+  readonly creditBytes: number
+  /** Operations unanswered at one time, per client stream. */
+  readonly operationsMax: number
+  readonly timeoutMaxMs: number
+}
+
+const MIB = 1024 * 1024
+
+export const DEFAULT_REGION: BootstrapRegion = {
+  name: 'default',
+  sizeBytes: 0,
+  maxEntries: 0,
+  ttlMs: 0,
+  policy: 'lru',
+  durability: 'quorum',
+  read: 'primary',
+  minInSync: 1,
+}
+
+/** The options of a node that is a cluster of its own; what embedded mode starts from. */
+export const SINGLE_NODE: NodeOptions = {
+  clusterName: 'ringcache',
+  nodeId: 'node-1',
+  nodes: [{ nodeId: 'node-1', address: 'embedded:node-1', zone: '' }],
+  regions: [DEFAULT_REGION],
+  partitionCount: 64,
+  replicationFactor: 1,
+  memoryLimitBytes: 1024 * MIB,
+  memoryHighShare: 0.85,
+  backlogBytes: 64 * MIB,
+  replicaTimeoutMs: 1000,
+  keyBytesMax: 1024,
+  valueBytesMax: 16 * MIB,
+  sessionsMax: 1000,
+  creditBytes: 4 * MIB,
+  operationsMax: 16_384,
+  timeoutMaxMs: 30_000,
+}

@@ -1,0 +1,152 @@
+/**
+ * Applies effects to this node's memory: the one place where the log becomes state, at the primary and at its backups
+ * alike.
+ */
+
+import { type Engine, EntryDraft, type LargeValue, NO_ENTRY, RemovalReason } from '../engine/engine.ts'
+import { ByteReader } from '../kernel/bytes.ts'
+import { CacheError } from '../kernel/errors.ts'
+import { Effect, EffectKind, readEffect } from './effects.ts'
+import type { OperationTable } from './operation-table.ts'
+import type { Replica } from './replica.ts'
+
+/** Finds the large value an effect names by its stage's number. */
+export type ResolveStage = (stageId: number) => LargeValue | undefined
+
+const REASONS: Readonly<Record<number, RemovalReason>> = {
+  [EffectKind.evicted]: RemovalReason.evicted,
+  [EffectKind.expired]: RemovalReason.expired,
+}
+
+export class Applier {
+  readonly #engine: Engine
+  readonly #operations: OperationTable
+  readonly #draft: EntryDraft = new EntryDraft()
+  readonly #reader: ByteReader = new ByteReader(new Uint8Array(0))
+  readonly #effect: Effect = new Effect()
+  /** Entries removed by the clear applied last. */
+  removed = 0
+
+  constructor(engine: Engine, operations: OperationTable) {
+    this.#engine = engine
+    this.#operations = operations
+  }
+
+  /** The stage that the effect in `bytes[start..end)` needs, or −1. */
+  stageOf(bytes: Uint8Array, start: number, end: number): number {
+    const effect = this.#effect
+    readEffect(this.#reader.reset(bytes, start, end), effect)
+    return effect.kind === EffectKind.set && effect.staged ? effect.stageId : -1
+  }
+
+  /**
+   * Applies the effect in `bytes[start..end)` as operation `sequence` of the partition, ordered in `versionEpoch`, and keeps
+   * its outcome under its operation id. The caller moves `replica.lastSequence` on.
+   * @throws CacheError OVERLOADED when the memory is full: nothing was changed. PROTOCOL_ERROR when it is malformed.
+   */
+  apply(
+    replica: Replica,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+    versionEpoch: number,
+    sequence: number,
+    nowMs: number,
+    resolve: ResolveStage | undefined,
+  ): void {
+    const reader = this.#reader.reset(bytes, start, end)
+    const effect = this.#effect
+    readEffect(reader, effect)
+    const { kind, hasId, sessionLow, sessionHigh, counter, number } = effect
+    let payload: Uint8Array | undefined
+    if (effect.kind === EffectKind.batch) {
+      payload = bytes.slice(effect.resultsStart, effect.resultsEnd)
+      for (let left = effect.count; left > 0; left--) {
+        readEffect(reader, effect)
+        if (effect.kind === EffectKind.batch) throw new CacheError('PROTOCOL_ERROR', 'a batch inside a batch')
+        this.#applyOne(replica, bytes, versionEpoch, sequence, resolve)
+      }
+    } else {
+      this.#applyOne(replica, bytes, versionEpoch, sequence, resolve)
+    }
+    if (hasId) {
+      const outcomes = this.#operations.session(sessionLow, sessionHigh)
+      outcomes.lastWriteMs = nowMs
+      // Every replica removes the same entries, so the count needs no place in the log.
+      const result = kind === EffectKind.clear ? this.removed : number
+      outcomes.record(counter, replica.partition, versionEpoch, sequence, result, payload)
+    }
+  }
+
+  #applyOne(
+    replica: Replica,
+    bytes: Uint8Array,
+    versionEpoch: number,
+    sequence: number,
+    resolve: ResolveStage | undefined,
+  ): void {
+    const engine = this.#engine
+    const effect = this.#effect
+    const { partition } = replica
+    const { regionId, keyStart, keyEnd } = effect
+    if (effect.kind === EffectKind.clear) {
+      this.removed = engine.clearRegion(partition, regionId, bytes, keyStart, keyEnd)
+      return
+    }
+    const hash = engine.hashKey(regionId, bytes, keyStart, keyEnd)
+    if (effect.kind === EffectKind.set) {
+      this.#put(replica, bytes, hash, versionEpoch, sequence, resolve)
+      return
+    }
+    const entry = engine.find(partition, regionId, hash, bytes, keyStart, keyEnd)
+    if (entry === NO_ENTRY) return
+    if (effect.kind === EffectKind.expiry) {
+      engine.setExpiry(entry, effect.expiresAtMs, versionEpoch, sequence)
+      return
+    }
+    engine.remove(entry, REASONS[effect.kind])
+  }
+
+  #put(
+    replica: Replica,
+    bytes: Uint8Array,
+    hash: number,
+    versionEpoch: number,
+    sequence: number,
+    resolve: ResolveStage | undefined,
+  ): void {
+    const effect = this.#effect
+    const draft = this.#draft
+    draft.partition = replica.partition
+    draft.regionId = effect.regionId
+    draft.hash = hash
+    draft.key = bytes
+    draft.keyStart = effect.keyStart
+    draft.keyEnd = effect.keyEnd
+    draft.codec = effect.codec
+    draft.versionEpoch = versionEpoch
+    draft.versionSequence = sequence
+    draft.createdAtMs = effect.createdAtMs
+    draft.expiresAtMs = effect.expiresAtMs
+    draft.staleAtMs = 0
+    draft.tags = bytes
+    draft.tagCount = effect.tagCount
+    draft.tagsStart = effect.tagCount > 0 ? effect.tagsStart : 0
+    draft.tagsEnd = effect.tagCount > 0 ? effect.tagsEnd : 0
+    if (effect.staged) {
+      const large = resolve?.(effect.stageId)
+      if (large === undefined)
+        throw new CacheError('INTERNAL', `the value of stage ${effect.stageId} is not here`)
+      draft.large = large
+      draft.valueStart = 0
+      draft.valueEnd = 0
+    } else {
+      draft.large = undefined
+      draft.value = bytes
+      draft.valueStart = effect.valueStart
+      draft.valueEnd = effect.valueEnd
+    }
+    this.#engine.put(draft)
+    draft.large = undefined
+  }
+}

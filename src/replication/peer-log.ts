@@ -1,0 +1,361 @@
+/**
+ * The primary's end of replication to one peer: sends what the backlog holds for it, counts what it acknowledged.
+ *
+ * A cursor runs over the backlog; every record of a partition of which the peer is an in-sync member goes out once, in
+ * order. What a member lacks besides (after a reconnect, a refusal, a large value that came late) is sent from the
+ * backlog by a catch-up, partition by partition.
+ *
+ * Invariants:
+ * - a member is sent its records in sequence order without a gap, or it is not `following`;
+ * - bytes sent and not acknowledged are at most `windowBytes`, plus one frame;
+ * - only an ACK moves `acked`, and never past what the peer said it applied.
+ */
+
+import { ByteWriter } from '../kernel/bytes.ts'
+import type { NodeIndex } from '../topology/topology.ts'
+import { beginFrame, FrameType, finishFrame, REQUEST_FRAME_BYTES_TARGET } from '../wire/frames.ts'
+import { type Ack, type RejectedPartition, Rejection, type ReplicaPosition } from '../wire/peer-frames.ts'
+import type { FrameStream } from '../wire/transport.ts'
+import { type Backlog, NO_RECORD } from './backlog.ts'
+import type { SessionOutcomes } from './operation-table.ts'
+import type { Member, Replica } from './replica.ts'
+
+export interface PeerLogPorts {
+  readonly backlog: Backlog
+  wallMs(): number
+  monotonicMs(): number
+  /** Replicas this node is primary of. */
+  replica(partition: number): Replica | undefined
+  primaries(): Iterable<Replica>
+  /** The stage of a record's large value, if the peer still lacks its bytes: they are put on their way. */
+  missingStage(node: NodeIndex, record: number): boolean
+  /** Members' `acked` rose: complete what waited. */
+  advanced(replica: Replica): void
+  /** The member was left out for good. */
+  lagging(replica: Replica, member: Member, why: string): void
+}
+
+/** What one frame carried: for each record its partition and sequence. */
+class SentFrame {
+  frameNumber = 0
+  bytes = 0
+  count = 0
+  partitions: Int32Array = new Int32Array(64)
+  sequences: Float64Array = new Float64Array(64)
+
+  add(partition: number, sequence: number): void {
+    if (this.count === this.partitions.length) {
+      const partitions = new Int32Array(this.count * 2)
+      partitions.set(this.partitions)
+      this.partitions = partitions
+      const sequences = new Float64Array(this.count * 2)
+      sequences.set(this.sequences)
+      this.sequences = sequences
+    }
+    this.partitions[this.count] = partition
+    this.sequences[this.count++] = sequence
+  }
+}
+
+const SPARE_FRAMES = 64
+
+export class PeerLog {
+  readonly node: NodeIndex
+  readonly #ports: PeerLogPorts
+  readonly #windowBytes: number
+  #stream: FrameStream | undefined
+  /** Set once the peer said what it holds: only then are records sent. */
+  #following = false
+  #available = false
+  #cursor = 0
+  #frameNumber = 0
+  #inFlightBytes = 0
+  readonly #sent: SentFrame[] = []
+  readonly #spare: SentFrame[] = []
+  readonly #catchUps: { replica: Replica; member: Member; record: number }[] = []
+  #w: ByteWriter = new ByteWriter(16 * 1024)
+  lastAckMs = 0
+  lastSentMs = 0
+  /** Records sent again after a reconnect or refusal. */
+  resent = 0
+
+  constructor(node: NodeIndex, ports: PeerLogPorts, windowBytes: number = 4 * 1024 * 1024) {
+    this.node = node
+    this.#ports = ports
+    this.#windowBytes = windowBytes
+  }
+
+  /** Whether the peer can be expected to acknowledge: linked, and heard of within `silentMs` when last checked. */
+  get available(): boolean {
+    return this.#available
+  }
+
+  /** Decides anew whether the peer is available; false also when it is linked but silent. */
+  checkSilence(silentMs: number): boolean {
+    this.#available = this.#following && this.#ports.monotonicMs() - this.lastAckMs <= silentMs
+    return this.#available
+  }
+
+  get linked(): boolean {
+    return this.#following
+  }
+
+  get inFlightBytes(): number {
+    return this.#inFlightBytes
+  }
+
+  /** A stream to the peer is up and it said what it holds of each partition. */
+  start(stream: FrameStream, positions: readonly ReplicaPosition[]): void {
+    this.#stream = stream
+    this.#following = true
+    this.#available = true
+    this.lastAckMs = this.#ports.monotonicMs()
+    this.#cursor = this.#ports.backlog.end
+    const held = new Map<number, ReplicaPosition>()
+    for (const position of positions) held.set(position.partition, position)
+    for (const replica of this.#ports.primaries()) {
+      const member = replica.member(this.node)
+      if (member === undefined || member.state === 'lagging') continue
+      const position = held.get(replica.partition)
+      if (position === undefined || position.partitionEpoch !== replica.partitionEpoch) {
+        this.#leaveOut(replica, member, 'it holds no copy of this epoch')
+        continue
+      }
+      this.#resume(replica, member, position.lastSequence)
+    }
+    this.flush([])
+  }
+
+  stop(): void {
+    this.#stream = undefined
+    this.#following = false
+    this.#available = false
+    this.#inFlightBytes = 0
+    this.#sent.length = 0
+    this.#catchUps.length = 0
+  }
+
+  /** Sends what is due, as far as the window allows; `moved`: sessions whose watermark the peer should learn. */
+  flush(moved: readonly SessionOutcomes[]): void {
+    if (!this.#following) return
+    let watermarks = moved
+    while (this.#inFlightBytes < this.#windowBytes) {
+      const frame = this.#spare.pop() ?? new SentFrame()
+      frame.count = 0
+      this.#begin(watermarks)
+      this.#fillFromCatchUps(frame)
+      this.#fillFromCursor(frame)
+      if (frame.count === 0 && watermarks.length === 0) {
+        this.#frameNumber--
+        this.#spare.push(frame)
+        return
+      }
+      const more = frame.count > 0
+      watermarks = []
+      this.#send(frame)
+      if (!more) return
+    }
+  }
+
+  /** An empty frame, so that a quiet peer is heard. */
+  heartbeat(): void {
+    if (!this.#following) return
+    const frame = this.#spare.pop() ?? new SentFrame()
+    frame.count = 0
+    this.#begin([])
+    this.#send(frame)
+  }
+
+  acked(ack: Ack): void {
+    this.#available = this.#following
+    this.lastAckMs = this.#ports.monotonicMs()
+    const { rejected } = ack
+    const touched = new Set<Replica>()
+    let done = 0
+    for (const frame of this.#sent) {
+      if (isLater(frame.frameNumber, ack.frameNumber)) break
+      done++
+      this.#inFlightBytes -= frame.bytes
+      for (let i = 0; i < frame.count; i++) {
+        const partition = frame.partitions[i] as number
+        if (rejected.length > 0 && rejected.some((one) => one.partition === partition)) continue
+        const replica = this.#ports.replica(partition)
+        const member = replica?.member(this.node)
+        if (replica === undefined || member === undefined) continue
+        const sequence = frame.sequences[i] as number
+        if (sequence > member.acked) {
+          member.acked = sequence
+          touched.add(replica)
+        }
+      }
+    }
+    for (const frame of this.#sent.splice(0, done))
+      if (this.#spare.length < SPARE_FRAMES) this.#spare.push(frame)
+    for (const one of rejected) this.#rejected(one, touched)
+    for (const replica of touched) this.#ports.advanced(replica)
+    this.flush([])
+  }
+
+  /** The peer holds a large value that records waited for. */
+  staged(): void {
+    for (const replica of this.#ports.primaries()) {
+      const member = replica.member(this.node)
+      if (member?.state === 'awaiting') this.#catchUp(replica, member)
+    }
+    this.flush([])
+  }
+
+  #rejected(one: RejectedPartition, touched: Set<Replica>): void {
+    const replica = this.#ports.replica(one.partition)
+    const member = replica?.member(this.node)
+    if (replica === undefined || member === undefined || member.state === 'lagging') return
+    const sameEpoch = one.partitionEpoch === replica.partitionEpoch
+    if (sameEpoch && one.lastSequence > member.acked && one.lastSequence <= replica.lastSequence) {
+      member.acked = one.lastSequence
+      touched.add(replica)
+    }
+    switch (one.reason) {
+      case Rejection.gap:
+        this.#resume(replica, member, one.lastSequence)
+        return
+      case Rejection.notStaged:
+        member.sent = one.lastSequence
+        this.#resume(replica, member, one.lastSequence)
+        return
+      case Rejection.full:
+        this.#leaveOut(replica, member, 'its memory is full')
+        return
+      default:
+        this.#leaveOut(replica, member, sameEpoch ? 'it has no role' : 'it is under another epoch')
+    }
+  }
+
+  /** The member holds everything up to `lastSequence`: send on from there. */
+  #resume(replica: Replica, member: Member, lastSequence: number): void {
+    if (lastSequence > replica.lastSequence) {
+      this.#leaveOut(replica, member, `it holds ${lastSequence} operations of ${replica.lastSequence}`)
+      return
+    }
+    member.sent = lastSequence
+    if (lastSequence > member.acked) {
+      member.acked = lastSequence
+      this.#ports.advanced(replica)
+    }
+    if (lastSequence === replica.lastSequence) {
+      member.state = 'following'
+      return
+    }
+    this.#catchUp(replica, member)
+  }
+
+  #catchUp(replica: Replica, member: Member): void {
+    const { backlog } = this.#ports
+    let record = replica.firstRecord
+    if (record < backlog.first) record = NO_RECORD
+    while (record !== NO_RECORD && backlog.sequence(record) <= member.sent) record = backlog.next(record)
+    if (record === NO_RECORD || backlog.sequence(record) !== member.sent + 1) {
+      this.#leaveOut(replica, member, 'the backlog no longer has what it lacks')
+      return
+    }
+    member.state = 'behind'
+    const waiting = this.#catchUps.find((one) => one.replica === replica)
+    if (waiting === undefined) this.#catchUps.push({ replica, member, record })
+    else waiting.record = record
+  }
+
+  #leaveOut(replica: Replica, member: Member, why: string): void {
+    if (member.state === 'lagging') return
+    member.state = 'lagging'
+    this.#ports.lagging(replica, member, why)
+  }
+
+  #fillFromCatchUps(frame: SentFrame): void {
+    const { backlog } = this.#ports
+    while (this.#catchUps.length > 0 && this.#w.length < REQUEST_FRAME_BYTES_TARGET) {
+      const one = this.#catchUps[0] as { replica: Replica; member: Member; record: number }
+      const { member, replica } = one
+      let finished = member.state !== 'behind'
+      while (!finished && this.#w.length < REQUEST_FRAME_BYTES_TARGET) {
+        const { record } = one
+        if (record < backlog.first) {
+          this.#leaveOut(replica, member, 'the backlog overran what it lacks')
+          finished = true
+        } else if (this.#ports.missingStage(this.node, record)) {
+          member.state = 'awaiting'
+          finished = true
+        } else {
+          this.#write(replica, member, record, frame)
+          this.resent++
+          const next = backlog.next(record)
+          if (next === NO_RECORD) {
+            member.state = 'following'
+            finished = true
+          } else {
+            one.record = next
+          }
+        }
+      }
+      if (finished) this.#catchUps.shift()
+    }
+  }
+
+  #fillFromCursor(frame: SentFrame): void {
+    const { backlog } = this.#ports
+    if (this.#cursor < backlog.first) this.#cursor = backlog.first
+    while (this.#cursor < backlog.end && this.#w.length < REQUEST_FRAME_BYTES_TARGET) {
+      const record = this.#cursor++
+      const replica = this.#ports.replica(backlog.partition(record))
+      const member = replica?.member(this.node)
+      if (replica === undefined || member === undefined || member.state !== 'following') continue
+      if (backlog.sequence(record) <= member.sent) continue
+      if (this.#ports.missingStage(this.node, record)) {
+        member.state = 'awaiting'
+        continue
+      }
+      this.#write(replica, member, record, frame)
+    }
+  }
+
+  #write(replica: Replica, member: Member, record: number, frame: SentFrame): void {
+    const { backlog } = this.#ports
+    const w = this.#w
+    const sequence = backlog.sequence(record)
+    w.varint(replica.partition)
+    w.varint(replica.partitionEpoch)
+    w.uint48(sequence)
+    w.varint(backlog.epoch(record))
+    w.varint(backlog.effectBytes(record))
+    backlog.copyEffect(record, w)
+    member.sent = sequence
+    frame.add(replica.partition, sequence)
+  }
+
+  #begin(watermarks: readonly SessionOutcomes[]): void {
+    const w = this.#w
+    beginFrame(w, FrameType.replicate)
+    this.#frameNumber = (this.#frameNumber + 1) >>> 0
+    w.uint32(this.#frameNumber)
+    w.float64(this.#ports.wallMs())
+    w.varint(watermarks.length)
+    for (const session of watermarks) {
+      w.uint32(session.low)
+      w.uint32(session.high)
+      w.varint(session.watermark)
+    }
+  }
+
+  #send(frame: SentFrame): void {
+    const message = finishFrame(this.#w, 16 * 1024)
+    frame.frameNumber = this.#frameNumber
+    frame.bytes = message.length
+    this.#inFlightBytes += message.length
+    this.#sent.push(frame)
+    this.lastSentMs = this.#ports.monotonicMs()
+    this.#stream?.send(message)
+  }
+}
+
+/** Whether frame number `a` comes after `b`; numbers wrap at 2^32. */
+function isLater(a: number, b: number): boolean {
+  return ((a - b) | 0) > 0
+}

@@ -1,0 +1,543 @@
+/**
+ * The primary's side of a write: check, decide, log, apply, all in one turn; then wait until enough replicas hold it.
+ *
+ * Rules it keeps (docs/protocol.md, "Writes"):
+ * - nothing is logged before every check passed, so a rejection means that nothing happened;
+ * - once logged, an outcome is never a rejection: it completes, or it is unknown;
+ * - a retried operation id gets its first outcome, after that is held as widely as asked;
+ * - a failed condition shows state, so it too waits until that state is committed.
+ */
+
+import { type Engine, type EntryIndex, type LargeValue, NO_ENTRY } from '../engine/engine.ts'
+import { ByteReader, ByteWriter } from '../kernel/bytes.ts'
+import type { Clock } from '../kernel/clock.ts'
+import { CacheError } from '../kernel/errors.ts'
+import type { MemoryAccount } from '../kernel/memory-account.ts'
+import type { Durability, RegionRecord } from '../topology/topology.ts'
+import { Codec, ConditionCode, DurabilityCode, Opcode, type Operation } from '../wire/operations.ts'
+import { Status } from '../wire/results.ts'
+import type { Applier } from './applier.ts'
+import type { AtomicGroup } from './atomic-group.ts'
+import {
+  EffectKind,
+  type OperationId,
+  type SetFields,
+  writeEffectStart,
+  writeKey,
+  writeSetStart,
+} from './effects.ts'
+import { writeCurrent } from './entry-result.ts'
+import type { OperationTable, SessionOutcomes } from './operation-table.ts'
+import { Outcome, type OutcomeSink } from './outcome.ts'
+import type { Replica } from './replica.ts'
+
+/** What the primary needs of the node around it. */
+export interface PrimaryPorts {
+  readonly engine: Engine
+  readonly applier: Applier
+  readonly operations: OperationTable
+  readonly clock: Clock
+  readonly memory: MemoryAccount
+  readonly atomic: AtomicGroup
+  region(regionId: number): RegionRecord | undefined
+  regionIds(): Iterable<number>
+  replica(partition: number): Replica | undefined
+  /** In-sync replicas, this node included, that can be expected to acknowledge now. */
+  availableReplicas(replica: Replica): number
+  /** Logs an applied effect: gives it to the backlog and, at the end of the turn, to the peers. */
+  logged(replica: Replica, effect: Uint8Array, effectBytes: number, large: StagedValue | undefined): void
+}
+
+/** A large value whose bytes enough replicas hold already. */
+export interface StagedValue {
+  readonly stageId: number
+  readonly value: LargeValue
+}
+
+/** A write as dispatch hands it over: the operation, where its bytes are, and who asked. */
+export interface WriteRequest {
+  readonly op: Operation
+  readonly body: Uint8Array
+  readonly sessionLow: number
+  readonly sessionHigh: number
+  readonly requestId: number
+  readonly sink: OutcomeSink
+  /** Monotonic time at which waiting ends, in milliseconds. */
+  readonly deadlineMs: number
+  readonly staged: StagedValue | undefined
+}
+
+/** Entries evicted for one write at most; the rest follow with the next writes and with maintenance. */
+const EVICTIONS_PER_WRITE = 64
+/** Segments and columns that an atomic group may begin. */
+const ATOMIC_SLACK_BYTES = 4 * 1024 * 1024
+const NO_NUMBER: number = Number.NaN
+
+export class Primary {
+  readonly #ports: PrimaryPorts
+  readonly #effect: ByteWriter = new ByteWriter(4096)
+  readonly #value: ByteWriter = new ByteWriter(64)
+  readonly #valueReader: ByteReader = new ByteReader(new Uint8Array(0))
+  readonly #fields: { -readonly [K in keyof SetFields]: SetFields[K] } = {
+    codec: 0,
+    createdAtMs: 0,
+    expiresAtMs: 0,
+    tagCount: 0,
+    tags: undefined,
+    tagsStart: 0,
+    tagsEnd: 0,
+  }
+  /** Entries removed since the start: over budget or for memory, and past their time. */
+  evictions = 0
+  expirations = 0
+
+  constructor(ports: PrimaryPorts) {
+    this.#ports = ports
+  }
+
+  /**
+   * Carries out one write. The outcome reaches `request.sink`, perhaps before this returns.
+   * @throws CacheError when it is refused: then nothing happened.
+   */
+  write(replica: Replica, request: WriteRequest): void {
+    const { op } = request
+    const region = this.#ports.region(op.regionId)
+    if (region === undefined) throw new CacheError('UNKNOWN_REGION', `there is no region ${op.regionId}`)
+    const durability = this.#admit(replica, region, op)
+    const outcome = new Outcome(request.sink, request.requestId, op.opcode, request.deadlineMs)
+    let session: SessionOutcomes | undefined
+    if (op.counter > 0) {
+      session = this.#ports.operations.session(request.sessionLow, request.sessionHigh)
+      if (session.find(op.counter)) {
+        this.#repeat(replica, session, outcome, durability)
+        return
+      }
+      session.admit(op.counter)
+    }
+    const id: OperationId | undefined =
+      session === undefined
+        ? undefined
+        : { sessionLow: session.low, sessionHigh: session.high, counter: op.counter }
+    this.#decide(replica, region, request, id, outcome)
+    outcome.partitionEpoch = replica.partitionEpoch
+    if (durability === 'one' && outcome.status !== Status.conditionFailed) outcome.complete()
+    else replica.await(outcome, durability === 'all' ? 'all' : 'quorum')
+  }
+
+  /** Logs and removes entries past their time; at most `limit`. Returns how many. */
+  expireDue(limit: number): number {
+    const { engine, clock } = this.#ports
+    return engine.expireDue(clock.wallMs(), limit, (entry) => {
+      this.#remove(entry, EffectKind.expired)
+      this.expirations++
+    })
+  }
+
+  /** Evicts what regions hold over their budget, and while memory is short; at most `limit`. Returns how many. */
+  evict(limit: number): number {
+    const { engine, memory } = this.#ports
+    let count = 0
+    for (const regionId of this.#ports.regionIds()) {
+      while (count < limit && engine.overBudget(regionId) && this.#evictOne(regionId)) count++
+    }
+    while (count < limit && memory.level !== 'normal') {
+      const regionId = engine.fullestRegion()
+      if (regionId === undefined || !this.#evictOne(regionId)) break
+      count++
+    }
+    return count
+  }
+
+  #admit(replica: Replica, region: RegionRecord, op: Operation): Durability {
+    const durability = durabilityOf(op.durability, region)
+    const available = this.#ports.availableReplicas(replica)
+    const needed =
+      durability === 'one'
+        ? 1
+        : Math.max(region.minInSync, durability === 'all' ? replica.members.length + 1 : replica.quorum)
+    if (available < needed) {
+      throw new CacheError(
+        'NOT_ENOUGH_REPLICAS',
+        `${durability} needs ${needed} replicas in sync and ${available} can be reached: bring nodes back, or write with a lower durability`,
+      )
+    }
+    const adds =
+      op.opcode === Opcode.set ||
+      op.opcode === Opcode.setUploaded ||
+      op.opcode === Opcode.increment ||
+      op.opcode === Opcode.atomic
+    if (adds && this.#ports.memory.level === 'full') {
+      this.evict(EVICTIONS_PER_WRITE)
+      if (this.#ports.memory.level === 'full') {
+        throw new CacheError(
+          'OVERLOADED',
+          'the memory of this node is full: raise memory.limit, or add nodes',
+        )
+      }
+    }
+    return durability
+  }
+
+  /** Answers a retry with what its first attempt came to. */
+  #repeat(replica: Replica, session: SessionOutcomes, outcome: Outcome, durability: Durability): void {
+    if (session.foundPartition !== replica.partition) {
+      throw new CacheError('INVALID_ARGUMENT', 'an operation id was used for two keys')
+    }
+    outcome.partitionEpoch = session.foundEpoch
+    outcome.sequence = session.foundSequence
+    outcome.waitSequence = session.foundSequence
+    outcome.number = session.foundNumber
+    outcome.payload = session.foundPayload
+    if (durability === 'one') outcome.complete()
+    else replica.await(outcome, durability === 'all' ? 'all' : 'quorum')
+  }
+
+  #decide(
+    replica: Replica,
+    region: RegionRecord,
+    request: WriteRequest,
+    id: OperationId | undefined,
+    outcome: Outcome,
+  ): void {
+    const { op, body } = request
+    const { engine, clock } = this.#ports
+    const nowMs = Math.floor(Math.max(clock.wallMs(), replica.clockMs))
+    if (op.opcode === Opcode.clear) {
+      this.#clear(replica, op, body, id, outcome, nowMs)
+      return
+    }
+    const hash = engine.hashKey(op.regionId, body, op.keyStart, op.keyEnd)
+    const found = engine.find(replica.partition, op.regionId, hash, body, op.keyStart, op.keyEnd)
+    const entry = found !== NO_ENTRY && !engine.isExpired(found, nowMs) ? found : undefined
+    switch (op.opcode) {
+      case Opcode.set:
+      case Opcode.setUploaded:
+        if (!this.#holds(op, entry)) this.#showFailed(replica, entry, outcome)
+        else this.#set(replica, region, request, id, outcome, nowMs)
+        return
+      case Opcode.delete:
+        if (!this.#holds(op, entry)) this.#showFailed(replica, entry, outcome)
+        else if (entry === undefined) this.#nothing(replica, outcome)
+        else this.#delete(replica, op, body, id, outcome, nowMs)
+        return
+      case Opcode.expire:
+      case Opcode.touch:
+        if (entry === undefined) this.#nothing(replica, outcome)
+        else this.#expiry(replica, region, request, id, outcome, entry, nowMs)
+        return
+      case Opcode.increment:
+        this.#increment(replica, region, request, id, outcome, entry, nowMs)
+        return
+      case Opcode.atomic:
+        this.#atomic(replica, request, id, outcome, nowMs)
+        return
+      default:
+        throw new CacheError('UNSUPPORTED', `operation 0x${op.opcode.toString(16)} is no write`)
+    }
+  }
+
+  #holds(op: Operation, entry: EntryIndex | undefined): boolean {
+    const { engine } = this.#ports
+    switch (op.condition) {
+      case ConditionCode.absent:
+        return entry === undefined
+      case ConditionCode.present:
+        return entry !== undefined
+      case ConditionCode.version:
+        return (
+          entry !== undefined &&
+          engine.versionEpoch(entry) === op.conditionEpoch &&
+          engine.versionSequence(entry) === op.conditionSequence
+        )
+      default:
+        return true
+    }
+  }
+
+  #showFailed(replica: Replica, entry: EntryIndex | undefined, outcome: Outcome): void {
+    const w = this.#value
+    w.clear()
+    writeCurrent(this.#ports.engine, entry, w)
+    outcome.status = Status.conditionFailed
+    outcome.payload = w.toBytes()
+    outcome.waitSequence = replica.lastSequence
+  }
+
+  /** There is no such entry: that too is told only once the state that shows it is committed. */
+  #nothing(replica: Replica, outcome: Outcome): void {
+    outcome.status = Status.absent
+    outcome.waitSequence = replica.lastSequence
+  }
+
+  #set(
+    replica: Replica,
+    region: RegionRecord,
+    request: WriteRequest,
+    id: OperationId | undefined,
+    outcome: Outcome,
+    nowMs: number,
+  ): void {
+    const { op, body, staged } = request
+    const fields = this.#fields
+    fields.codec = op.codec
+    fields.createdAtMs = nowMs
+    fields.expiresAtMs = expiryOf(op.ttlMs < 0 ? region.ttlMs : op.ttlMs, nowMs)
+    fields.tagCount = op.tagCount
+    fields.tags = body
+    fields.tagsStart = op.tagsStart
+    fields.tagsEnd = op.tagsEnd
+    const w = this.#effect
+    w.clear()
+    writeSetStart(w, id, NO_NUMBER, op.regionId, body, op.keyStart, op.keyEnd, fields, staged !== undefined)
+    if (staged === undefined) {
+      w.varint(op.valueEnd - op.valueStart)
+      w.raw(body, op.valueStart, op.valueEnd)
+    } else {
+      w.uint32(staged.stageId)
+    }
+    this.#log(replica, outcome, nowMs, staged)
+    this.#enforceBudget(op.regionId)
+  }
+
+  #delete(
+    replica: Replica,
+    op: Operation,
+    body: Uint8Array,
+    id: OperationId | undefined,
+    outcome: Outcome,
+    nowMs: number,
+  ): void {
+    const w = this.#effect
+    w.clear()
+    writeEffectStart(w, EffectKind.deleted, id, NO_NUMBER)
+    writeKey(w, op.regionId, body, op.keyStart, op.keyEnd)
+    this.#log(replica, outcome, nowMs, undefined)
+  }
+
+  #expiry(
+    replica: Replica,
+    region: RegionRecord,
+    request: WriteRequest,
+    id: OperationId | undefined,
+    outcome: Outcome,
+    entry: EntryIndex,
+    nowMs: number,
+  ): void {
+    const { op, body } = request
+    const { engine } = this.#ports
+    let ttlMs = op.ttlMs
+    if (ttlMs < 0) {
+      if (op.opcode === Opcode.expire) throw new CacheError('INVALID_ARGUMENT', 'expire needs a time to live')
+      // A touch without one renews: for as long as the region says, or as the entry had from its creation.
+      const expiresAtMs = engine.expiresAtMs(entry)
+      ttlMs = region.ttlMs > 0 ? region.ttlMs : expiresAtMs > 0 ? expiresAtMs - engine.createdAtMs(entry) : 0
+    }
+    const w = this.#effect
+    w.clear()
+    writeEffectStart(w, EffectKind.expiry, id, NO_NUMBER)
+    writeKey(w, op.regionId, body, op.keyStart, op.keyEnd)
+    w.float64(expiryOf(ttlMs, nowMs))
+    engine.touch(entry)
+    this.#log(replica, outcome, nowMs, undefined)
+  }
+
+  #increment(
+    replica: Replica,
+    region: RegionRecord,
+    request: WriteRequest,
+    id: OperationId | undefined,
+    outcome: Outcome,
+    entry: EntryIndex | undefined,
+    nowMs: number,
+  ): void {
+    const { op, body } = request
+    const { engine } = this.#ports
+    let sum = op.initial + op.by
+    const fields = this.#fields
+    fields.codec = Codec.counter
+    fields.createdAtMs = nowMs
+    fields.expiresAtMs = expiryOf(op.ttlMs < 0 ? region.ttlMs : op.ttlMs, nowMs)
+    fields.tagCount = 0
+    fields.tags = undefined
+    if (entry !== undefined) {
+      if (engine.codec(entry) !== Codec.counter || engine.valueBytes(entry) !== 8) {
+        throw new CacheError(
+          'WRONG_TYPE',
+          'the value is not a counter: only what increment() made can be incremented',
+        )
+      }
+      const value = this.#value
+      value.clear()
+      engine.copyValue(entry, value)
+      sum = this.#valueReader.reset(value.bytes, 0, 8).float64() + op.by
+      fields.createdAtMs = engine.createdAtMs(entry)
+      if (op.ttlMs < 0) fields.expiresAtMs = engine.expiresAtMs(entry)
+    }
+    if (!Number.isFinite(sum)) {
+      throw new CacheError(
+        'INVALID_ARGUMENT',
+        'the sum is not a finite number; the counter was left as it was',
+      )
+    }
+    const w = this.#effect
+    w.clear()
+    writeSetStart(w, id, sum, op.regionId, body, op.keyStart, op.keyEnd, fields, false)
+    w.varint(8)
+    w.float64(sum)
+    outcome.number = sum
+    this.#log(replica, outcome, nowMs, undefined)
+    this.#enforceBudget(op.regionId)
+  }
+
+  #clear(
+    replica: Replica,
+    op: Operation,
+    body: Uint8Array,
+    id: OperationId | undefined,
+    outcome: Outcome,
+    nowMs: number,
+  ): void {
+    const { engine, applier } = this.#ports
+    if (engine.entries(replica.partition) === 0) {
+      outcome.waitSequence = replica.lastSequence
+      return
+    }
+    const w = this.#effect
+    w.clear()
+    writeEffectStart(w, EffectKind.clear, id, NO_NUMBER)
+    writeKey(w, op.regionId, body, op.patternStart, op.patternEnd)
+    this.#log(replica, outcome, nowMs, undefined)
+    outcome.number = applier.removed
+  }
+
+  #atomic(
+    replica: Replica,
+    request: WriteRequest,
+    id: OperationId | undefined,
+    outcome: Outcome,
+    nowMs: number,
+  ): void {
+    const { op, body } = request
+    const { atomic } = this.#ports
+    const { partition, partitionEpoch } = replica
+    const sequence = replica.lastSequence + 1
+    const failed = atomic.decide(
+      partition,
+      partitionEpoch,
+      sequence,
+      op,
+      body,
+      op.valueStart,
+      op.valueEnd,
+      nowMs,
+    )
+    const w = this.#effect
+    w.clear()
+    if (failed >= 0) {
+      w.varint(failed)
+      outcome.status = Status.conditionFailed
+      outcome.payload = w.toBytes()
+      outcome.waitSequence = replica.lastSequence
+      return
+    }
+    outcome.payload = atomic.results.toBytes()
+    if (atomic.effectCount === 0) {
+      outcome.waitSequence = replica.lastSequence
+      return
+    }
+    // A batch must not fail half way: so memory for all of it has to be there before.
+    const { memory } = this.#ports
+    if (memory.limitBytes - memory.totalBytes < 2 * atomic.effects.length + ATOMIC_SLACK_BYTES) {
+      throw new CacheError(
+        'OVERLOADED',
+        'the memory of this node has no room for an atomic group: raise memory.limit',
+      )
+    }
+    writeEffectStart(w, EffectKind.batch, id, NO_NUMBER)
+    w.blob(outcome.payload)
+    w.varint(atomic.effectCount)
+    w.raw(atomic.effects.bytes, 0, atomic.effects.length)
+    this.#log(replica, outcome, nowMs, undefined)
+    this.#enforceBudget(op.regionId)
+  }
+
+  /** Applies the effect in `#effect` as the partition's next operation and logs it. */
+  #log(replica: Replica, outcome: Outcome | undefined, nowMs: number, staged: StagedValue | undefined): void {
+    const w = this.#effect
+    const sequence = replica.lastSequence + 1
+    this.#ports.applier.apply(
+      replica,
+      w.bytes,
+      0,
+      w.length,
+      replica.partitionEpoch,
+      sequence,
+      nowMs,
+      staged === undefined ? undefined : () => staged.value,
+    )
+    replica.lastSequence = sequence
+    replica.clockMs = nowMs
+    this.#ports.logged(replica, w.bytes, w.length, staged)
+    if (outcome !== undefined) {
+      outcome.sequence = sequence
+      outcome.waitSequence = sequence
+    }
+  }
+
+  #enforceBudget(regionId: number): void {
+    const { engine, memory } = this.#ports
+    for (let i = 0; i < EVICTIONS_PER_WRITE && engine.overBudget(regionId); i++) {
+      if (!this.#evictOne(regionId)) break
+    }
+    // Two for one: memory shrinks while writes go on.
+    for (let i = 0; i < 2 && memory.level !== 'normal'; i++) {
+      const fullest = engine.fullestRegion()
+      if (fullest === undefined || !this.#evictOne(fullest)) break
+    }
+  }
+
+  #evictOne(regionId: number): boolean {
+    const entry = this.#ports.engine.victim(regionId)
+    if (entry === NO_ENTRY) return false
+    this.#remove(entry, EffectKind.evicted)
+    this.evictions++
+    return true
+  }
+
+  /** Logs the removal of an entry that this node decided on its own. */
+  #remove(entry: EntryIndex, kind: number): void {
+    const { engine, clock } = this.#ports
+    const replica = this.#ports.replica(engine.partition(entry))
+    if (replica === undefined || replica.role !== 'primary') {
+      throw new CacheError(
+        'INTERNAL',
+        'an entry of a partition this node is not primary of was to be removed',
+      )
+    }
+    const w = this.#effect
+    w.clear()
+    writeEffectStart(w, kind, undefined, NO_NUMBER)
+    w.varint(engine.regionId(entry))
+    w.varint(engine.keyBytes(entry))
+    engine.copyKey(entry, w)
+    this.#log(replica, undefined, Math.floor(Math.max(clock.wallMs(), replica.clockMs)), undefined)
+    if (replica.quorum === 1) replica.advance()
+  }
+}
+
+function expiryOf(ttlMs: number, nowMs: number): number {
+  return ttlMs > 0 ? nowMs + Math.ceil(ttlMs) : 0
+}
+
+function durabilityOf(code: number, region: RegionRecord): Durability {
+  switch (code) {
+    case DurabilityCode.one:
+      return 'one'
+    case DurabilityCode.quorum:
+      return 'quorum'
+    case DurabilityCode.all:
+      return 'all'
+    default:
+      return region.durability
+  }
+}

@@ -1,0 +1,224 @@
+/**
+ * Large values on their way to the other replicas, before the operation that stores them is ordered: unsequenced, in
+ * chunks, on streams of their own, so that small operations of the same partition pass them.
+ *
+ * A stage lives from `begin` until `end`: until its operation was refused, or its record has left the backlog (a replica
+ * that comes back may need it again). Per peer, transfers take turns chunk by chunk, as fast as its stream drains.
+ * Bounded: `bytesMax` of values staged and not yet ordered; then OVERLOADED.
+ */
+
+import type { LargeValue } from '../engine/engine.ts'
+import { CacheError } from '../kernel/errors.ts'
+import type { NodeIndex } from '../topology/topology.ts'
+import { FrameType, UPLOAD_CHUNK_BYTES } from '../wire/frames.ts'
+import { encodeStage, encodeStageState } from '../wire/peer-frames.ts'
+import type { FrameStream } from '../wire/transport.ts'
+
+interface Stage {
+  readonly stageId: number
+  readonly value: LargeValue
+  /** Peers that said they hold every byte. */
+  readonly holders: Set<NodeIndex>
+  readonly refused: Set<NodeIndex>
+  readonly nodes: readonly NodeIndex[]
+  /** Peers still needed before the operation may be ordered; undefined once it was told. */
+  waiting: { needed: number; readonly done: (error: CacheError | undefined) => void } | undefined
+  /** The chunk encoded last, for the next peer that needs the same. */
+  chunkOffset: number
+  chunkMessage: Uint8Array | undefined
+}
+
+interface Transfer {
+  readonly stage: Stage
+  offset: number
+}
+
+interface Lane {
+  stream: FrameStream | undefined
+  readonly transfers: Transfer[]
+  blocked: boolean
+}
+
+export class StageOutbox {
+  readonly #bytesMax: number
+  readonly #lanes = new Map<NodeIndex, Lane>()
+  readonly #stages = new Map<number, Stage>()
+  #lastStageId = 0
+  /** Bytes of stages whose operation is not ordered yet. */
+  #pendingBytes = 0
+  readonly #onHolder: (node: NodeIndex) => void
+
+  /** @param onHolder called when a peer has got a stage that was ordered before: its replicas may go on. */
+  constructor(bytesMax: number, onHolder: (node: NodeIndex) => void) {
+    this.#bytesMax = bytesMax
+    this.#onHolder = onHolder
+  }
+
+  get stageCount(): number {
+    return this.#stages.size
+  }
+
+  /**
+   * Sends `value` to `nodes`; `done` is called once `needed` of them hold it, or with an error when that can't be.
+   * Takes a reference of its own to the value.
+   * @throws CacheError OVERLOADED
+   */
+  begin(
+    value: LargeValue,
+    nodes: readonly NodeIndex[],
+    needed: number,
+    done: (error: CacheError | undefined) => void,
+  ): number {
+    if (this.#pendingBytes + value.totalBytes > this.#bytesMax) {
+      throw new CacheError(
+        'OVERLOADED',
+        `${this.#pendingBytes} bytes of large values are being written: try again`,
+      )
+    }
+    this.#lastStageId = (this.#lastStageId + 1) >>> 0
+    const stageId = this.#lastStageId
+    const stage: Stage = {
+      stageId,
+      value: value.retain(),
+      holders: new Set(),
+      refused: new Set(),
+      nodes,
+      waiting: { needed, done },
+      chunkOffset: -1,
+      chunkMessage: undefined,
+    }
+    this.#stages.set(stageId, stage)
+    this.#pendingBytes += value.totalBytes
+    for (const node of nodes) this.#enqueue(node, stage)
+    if (needed === 0) this.#settle(stage, undefined)
+    return stageId
+  }
+
+  /** Whether `node` still lacks the stage; if so the stage is put on its way again when it is not. */
+  missing(node: NodeIndex, stageId: number): boolean {
+    const stage = this.#stages.get(stageId)
+    if (stage === undefined || stage.holders.has(node)) return false
+    this.#enqueue(node, stage)
+    return true
+  }
+
+  /** Nobody needs the stage any more; `dropped`: its operation was refused, so peers forget it too. */
+  end(stageId: number, dropped: boolean): void {
+    const stage = this.#stages.get(stageId)
+    if (stage === undefined) return
+    this.#stages.delete(stageId)
+    this.#settle(stage, new CacheError('ABORTED', 'the write was given up'))
+    for (const [node, lane] of this.#lanes) {
+      const at = lane.transfers.findIndex((transfer) => transfer.stage === stage)
+      if (at >= 0) lane.transfers.splice(at, 1)
+      if (dropped && stage.nodes.includes(node)) {
+        lane.stream?.send(encodeStageState(FrameType.stageDrop, stageId, false))
+      }
+    }
+    stage.value.release()
+  }
+
+  linkUp(node: NodeIndex, stream: FrameStream): void {
+    const lane = this.#lane(node)
+    lane.stream = stream
+    lane.blocked = false
+    for (const stage of this.#stages.values()) {
+      if (stage.waiting !== undefined && stage.nodes.includes(node)) this.#enqueue(node, stage)
+    }
+    this.#pump(lane)
+  }
+
+  /** What the peer held of stages is forgotten with its stream: it may have restarted. */
+  linkDown(node: NodeIndex): void {
+    const lane = this.#lane(node)
+    lane.stream = undefined
+    lane.transfers.length = 0
+    for (const stage of this.#stages.values()) {
+      stage.holders.delete(node)
+      stage.refused.delete(node)
+    }
+  }
+
+  drained(node: NodeIndex): void {
+    const lane = this.#lane(node)
+    lane.blocked = false
+    this.#pump(lane)
+  }
+
+  /** The peer's answer to a stage. */
+  answered(node: NodeIndex, stageId: number, ok: boolean): void {
+    const stage = this.#stages.get(stageId)
+    if (stage === undefined) return
+    if (!ok) {
+      stage.refused.add(node)
+      const { waiting } = stage
+      const left = stage.nodes.filter((one) => !stage.refused.has(one) && !stage.holders.has(one)).length
+      if (waiting !== undefined && left < waiting.needed) {
+        this.#settle(
+          stage,
+          new CacheError('OVERLOADED', 'the replicas have no room for this value: try again later'),
+        )
+      }
+      return
+    }
+    stage.holders.add(node)
+    if (stage.waiting === undefined) {
+      this.#onHolder(node)
+      return
+    }
+    stage.waiting.needed--
+    if (stage.waiting.needed <= 0) this.#settle(stage, undefined)
+  }
+
+  close(): void {
+    for (const stageId of [...this.#stages.keys()]) this.end(stageId, false)
+  }
+
+  #settle(stage: Stage, error: CacheError | undefined): void {
+    const { waiting } = stage
+    if (waiting === undefined) return
+    stage.waiting = undefined
+    this.#pendingBytes -= stage.value.totalBytes
+    waiting.done(error)
+  }
+
+  #enqueue(node: NodeIndex, stage: Stage): void {
+    const lane = this.#lane(node)
+    if (lane.transfers.some((transfer) => transfer.stage === stage)) return
+    if (stage.refused.has(node)) stage.refused.delete(node)
+    lane.transfers.push({ stage, offset: 0 })
+    this.#pump(lane)
+  }
+
+  #pump(lane: Lane): void {
+    const { stream, transfers } = lane
+    while (stream !== undefined && lane.stream === stream && !lane.blocked) {
+      const transfer = transfers.shift()
+      if (transfer === undefined) return
+      const { stage } = transfer
+      const bytes = Math.min(UPLOAD_CHUNK_BYTES, stage.value.totalBytes - transfer.offset)
+      const message = this.#chunk(stage, transfer.offset, bytes)
+      transfer.offset += bytes
+      // Behind the others: so they take turns.
+      if (transfer.offset < stage.value.totalBytes) transfers.push(transfer)
+      if (!stream.send(message)) lane.blocked = true
+    }
+  }
+
+  #chunk(stage: Stage, offset: number, bytes: number): Uint8Array {
+    if (stage.chunkMessage !== undefined && stage.chunkOffset === offset) return stage.chunkMessage
+    const chunk = stage.value.view(offset, bytes)
+    stage.chunkMessage = encodeStage(stage.stageId, stage.value.totalBytes, offset, chunk)
+    stage.chunkOffset = offset
+    return stage.chunkMessage
+  }
+
+  #lane(node: NodeIndex): Lane {
+    let lane = this.#lanes.get(node)
+    if (lane === undefined) {
+      lane = { stream: undefined, transfers: [], blocked: false }
+      this.#lanes.set(node, lane)
+    }
+    return lane
+  }
+}
