@@ -7,6 +7,7 @@ import { spawnSync } from 'node:child_process'
 import { join, resolve } from 'node:path'
 import { docProblems } from './docs.ts'
 import { checkLayers, layerProblems } from './layers.ts'
+import { lockfileProblems } from './lockfile.ts'
 
 interface Step {
   readonly name: string
@@ -41,6 +42,11 @@ const steps: readonly Step[] = [
     run: () => report(layerProblems(checkLayers(root))),
   },
   { name: 'dead', what: 'unused files, exports and packages (knip)', run: () => tool('knip/bin/knip.js') },
+  {
+    name: 'lockfile',
+    what: 'package-lock.json names every package, those of other platforms too',
+    run: () => report(lockfileProblems(root)),
+  },
   {
     name: 'docs',
     what: 'documents (`npm run docs` writes the generated ones)',
