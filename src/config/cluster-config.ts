@@ -7,7 +7,7 @@ import { isLoopback } from '../kernel/address.ts'
 import type { Durability, EvictionPolicyName, ReadKind } from '../topology/topology.ts'
 import { name as nameKind } from './kinds.ts'
 import { foundText, pathText } from './problems.ts'
-import { type ClusterFile, REGIONS_MAX } from './schema.ts'
+import { type ClusterFile, type LogLevel, REGIONS_MAX } from './schema.ts'
 import type { OptionPath, Problem } from './source.ts'
 
 export interface NodeConfig {
@@ -62,8 +62,6 @@ export interface RegionConfig {
   readonly read: ReadKind
   readonly minInSync: number
 }
-
-export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent'
 
 export interface ClusterConfig {
   readonly name: string

@@ -4,8 +4,61 @@
  */
 
 import { z } from 'zod'
-import { address, choice, duration, flag, folder, name, orNone, share, size, wholeNumber } from './kinds.ts'
+import type { Durability, EvictionPolicyName } from '../topology/topology.ts'
+import {
+  address,
+  choice,
+  duration,
+  flag,
+  folder,
+  type NamedAddress,
+  name,
+  orNone,
+  share,
+  size,
+  wholeNumber,
+} from './kinds.ts'
 import { inherited, option, required, section } from './option.ts'
+
+/** A valid file, before defaults that depend on other options. Durations are milliseconds, sizes bytes, 0 is `none`. */
+export interface ClusterFile {
+  name: string
+  nodes: { id: string; address: NamedAddress; zone: string; dataDir?: string | undefined }[]
+  insecure: boolean
+  replication: {
+    factor?: number | undefined
+    partitions: number
+    durability: Durability
+    read: Read
+    minInSync: number
+    replicaTimeout: number
+    backlog: number
+  }
+  memory: { limit: number; highWatermark: number }
+  limits: {
+    value: number
+    key: number
+    streams: number
+    credit: number
+    operations: number
+    timeoutMax: number
+  }
+  regions: Record<string, RegionOptions>
+  log: { level: LogLevel }
+}
+
+interface RegionOptions {
+  size: number
+  maxEntries?: number | undefined
+  ttl: number
+  policy: { type: EvictionPolicyName; maxItems?: number | undefined }
+  durability?: Durability | undefined
+  read?: Read | undefined
+  minInSync?: number | undefined
+}
+
+type Read = 'primary' | 'replica' | 'nearest'
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent'
 
 const NODES_MAX = 100
 /** Regions in one file. */
@@ -156,7 +209,7 @@ const log = section({
   }),
 })
 
-const cluster = section({
+export const clusterSchema: z.ZodType<ClusterFile> = section({
   name: option(name, { description: 'Name of the cluster, shown to operators.', default: 'ringcache' }),
   nodes: z.array(node).min(1).max(NODES_MAX),
   insecure: option(flag, {
@@ -170,8 +223,3 @@ const cluster = section({
   regions: z.preprocess((value) => value ?? {}, z.record(z.string(), region)).prefault({}),
   log: log.prefault({}),
 })
-
-export const clusterSchema: z.ZodType<ClusterFile> = cluster
-
-/** A valid file, before defaults that depend on other options. Durations are milliseconds, sizes bytes. */
-export type ClusterFile = z.output<typeof cluster>
