@@ -197,9 +197,9 @@ export class Engine {
     this.index.collect(p.directory, entries)
     if (primary) {
       p.primary = true
-      for (const e of this.#inWriteOrder(entries)) this.#link(e)
+      for (const e of this.#inWriteOrder(entries)) this.#link(this.#regionOf(e), e, this.entryBytes(e))
     } else {
-      for (const e of entries) this.#unlink(e)
+      for (const e of entries) this.#unlink(this.#regionOf(e), e, this.entryBytes(e))
       p.primary = false
     }
   }
@@ -301,7 +301,7 @@ export class Engine {
   }
 
   regionId(e: EntryIndex): number {
-    return (this.#regions[this.#word(e, RECORD_SLOTS) & 0xffff] as Region).id
+    return this.#regionOf(e).id
   }
 
   /** The cluster-wide number. */
@@ -349,8 +349,7 @@ export class Engine {
     const location = this.table.location(e)
     const words = this.log.wordsAt(location)
     const at = this.log.wordOf(location)
-    const record = recordWords(words, at) * 4 + ENTRY_OVERHEAD_BYTES
-    return (words[at + RECORD_LENGTHS] as number) & FLAG_LARGE ? record + this.#largeOf(e).heldBytes : record
+    return this.#cost(words, at)
   }
 
   // Writing
@@ -382,20 +381,25 @@ export class Engine {
       this.table.reserve()
       this.index.reserve(p.directory, hash)
       if (draft.expiresAtMs !== 0) this.table.reserveExpiry(this.table.nextEntry)
+      large?.retain()
       e = this.table.add(hash, this.log.append(words))
       this.index.add(p.directory, hash, e)
       p.entries++
     } else {
       if (draft.expiresAtMs !== 0) this.table.reserveExpiry(e)
+      // Before the old value is released: it may be the same.
       large?.retain()
-      this.#replace(p, e, words)
-      large?.release()
+      this.#replace(p, region, e, words)
     }
-    this.#write(draft, e, region.slot | (p.slot << 16))
-    this.#toggleDigest(p, e)
-    p.bytes += this.entryBytes(e)
+    const location = this.table.location(e)
+    const record = this.log.wordsAt(location)
+    const at = this.log.wordOf(location)
+    this.#write(draft, record, this.log.bytesAt(location), at, e, region.slot | (p.slot << 16))
+    const cost = this.#cost(record, at)
+    toggle(p, hash, record, at)
+    p.bytes += cost
     this.table.setExpiresAtMs(e, draft.expiresAtMs)
-    if (p.primary) this.#link(e)
+    if (p.primary) this.#link(region, e, cost)
     this.log.pay(words)
     return e
   }
@@ -408,12 +412,13 @@ export class Engine {
     const words = this.log.wordsAt(location)
     const at = this.log.wordOf(location)
     const p = this.#partitions[(words[at + RECORD_SLOTS] as number) >>> 16] as Partition
-    this.#toggleDigest(p, e)
+    const hash = this.table.hash(e)
+    toggle(p, hash, words, at)
     words[at + RECORD_EPOCH] = versionEpoch
     words[at + RECORD_SEQUENCE] = versionSequence
     words[at + RECORD_HIGHS] =
       ((words[at + RECORD_HIGHS] as number) & 0xffff_0000) | Math.floor(versionSequence / TWO_32)
-    this.#toggleDigest(p, e)
+    toggle(p, hash, words, at)
     this.wheel.cancel(e)
     this.table.setExpiresAtMs(e, expiresAtMs)
     if (p.primary && expiresAtMs !== 0) this.wheel.schedule(e)
@@ -430,8 +435,9 @@ export class Engine {
     const slots = words[at + RECORD_SLOTS] as number
     const p = this.#partitions[slots >>> 16] as Partition
     const region = this.#regions[slots & 0xffff] as Region
-    this.#forget(p, e)
-    this.index.remove(p.directory, this.table.hash(e), e)
+    const hash = this.table.hash(e)
+    this.#forget(p, region, e, hash, words, at)
+    this.index.remove(p.directory, hash, e)
     p.entries--
     const count = recordWords(words, at)
     this.#releaseLarge(words, at)
@@ -604,11 +610,11 @@ export class Engine {
   }
 
   /** Takes the old value of `e` out of all figures and gives `e` a place of `count` words. */
-  #replace(p: Partition, e: EntryIndex, count: number): void {
-    this.#forget(p, e)
+  #replace(p: Partition, region: Region, e: EntryIndex, count: number): void {
     const location = this.table.location(e)
     const words = this.log.wordsAt(location)
     const at = this.log.wordOf(location)
+    this.#forget(p, region, e, this.table.hash(e), words, at)
     this.#releaseLarge(words, at)
     // A record of the same size is overwritten where it is: no garbage.
     const old = recordWords(words, at)
@@ -617,13 +623,16 @@ export class Engine {
     this.log.release(location, old)
   }
 
-  /** Writes the draft's record at the place of `e`. */
-  #write(draft: EntryDraft, e: EntryIndex, slots: number): void {
+  /** Writes the draft's record at word `at`. A large value's reference is the record's from here on. */
+  #write(
+    draft: EntryDraft,
+    words: Uint32Array,
+    bytes: Uint8Array,
+    at: number,
+    e: EntryIndex,
+    slots: number,
+  ): void {
     const { large } = draft
-    const location = this.table.location(e)
-    const words = this.log.wordsAt(location)
-    const bytes = this.log.bytesAt(location)
-    const at = this.log.wordOf(location)
     const keyBytes = draft.keyEnd - draft.keyStart
     const valueBytes = large === undefined ? draft.valueEnd - draft.valueStart : 4
     let lengths = (keyBytes << KEY_SHIFT) | valueBytes
@@ -653,41 +662,38 @@ export class Engine {
       copyBytes(draft.value, draft.valueStart, draft.valueEnd, bytes, to)
     } else {
       const index = this.#largeFree.pop() ?? this.#large.length
-      this.#large[index] = large.retain()
+      this.#large[index] = large
       for (let i = 0; i < 4; i++) bytes[to + i] = index >>> (8 * i)
     }
   }
 
-  /** Takes an entry out of its partition's figures, and unlinks it. Its record stays. */
-  #forget(p: Partition, e: EntryIndex): void {
-    this.#toggleDigest(p, e)
-    p.bytes -= this.entryBytes(e)
-    if (p.primary) this.#unlink(e)
+  /** What the record at `at` counts for in budgets. */
+  #cost(words: Uint32Array, at: number): number {
+    const cost = recordWords(words, at) * 4 + ENTRY_OVERHEAD_BYTES
+    if (!((words[at + RECORD_LENGTHS] as number) & FLAG_LARGE)) return cost
+    return cost + (this.#large[this.#largeIndex(words, at)] as LargeValue).heldBytes
   }
 
-  #link(e: EntryIndex): void {
-    const region = this.#regions[this.#word(e, RECORD_SLOTS) & 0xffff] as Region
-    region.link(e, this.entryBytes(e))
+  /** Takes an entry out of its partition's figures, and unlinks it. Its record, at `at`, stays. */
+  #forget(p: Partition, region: Region, e: EntryIndex, hash: number, words: Uint32Array, at: number): void {
+    const cost = this.#cost(words, at)
+    toggle(p, hash, words, at)
+    p.bytes -= cost
+    if (p.primary) this.#unlink(region, e, cost)
+  }
+
+  #link(region: Region, e: EntryIndex, cost: number): void {
+    region.link(e, cost)
     if (this.table.expiresAtMs(e) !== 0) this.wheel.schedule(e)
   }
 
-  #unlink(e: EntryIndex): void {
-    const region = this.#regions[this.#word(e, RECORD_SLOTS) & 0xffff] as Region
-    region.unlink(e, this.entryBytes(e))
+  #unlink(region: Region, e: EntryIndex, cost: number): void {
+    region.unlink(e, cost)
     this.wheel.cancel(e)
   }
 
-  #toggleDigest(p: Partition, e: EntryIndex): void {
-    const location = this.table.location(e)
-    const words = this.log.wordsAt(location)
-    const at = this.log.wordOf(location)
-    toggleDigest(
-      p.digest,
-      this.table.hash(e),
-      words[at + RECORD_EPOCH] as number,
-      words[at + RECORD_SEQUENCE] as number,
-      (words[at + RECORD_HIGHS] as number) & 0xffff,
-    )
+  #regionOf(e: EntryIndex): Region {
+    return this.#regions[this.#word(e, RECORD_SLOTS) & 0xffff] as Region
   }
 
   #inWriteOrder(entries: EntryIndex[]): Iterable<EntryIndex> {
@@ -702,6 +708,17 @@ export class Engine {
     )
     return order.map((i) => entries[i] as number)
   }
+}
+
+/** Puts the record at `at` into its partition's digest, or takes it out again. */
+function toggle(p: Partition, hash: number, words: Uint32Array, at: number): void {
+  toggleDigest(
+    p.digest,
+    hash,
+    words[at + RECORD_EPOCH] as number,
+    words[at + RECORD_SEQUENCE] as number,
+    (words[at + RECORD_HIGHS] as number) & 0xffff,
+  )
 }
 
 /** Byte offset, in the segment, of the value of the record at word `at`. */

@@ -35,7 +35,7 @@ const CHUNK_BYTES = CHUNK_PAGES * PAGE_WORDS * 4
 
 const ENTRY_MASK = 2 ** ENTRY_BITS - 1
 /** Hash bits that a directory may use; beyond, keys share so many bits that splitting does not help. */
-const DEPTH_MAX = 24
+const DEPTH_MAX = 22
 
 /** The index of one partition. */
 export interface Directory {

@@ -66,7 +66,7 @@ export function copyBytes(
   at: number,
 ): void {
   // A view costs about as much as copying this many bytes one by one.
-  if (end - start <= 128) {
+  if (end - start <= 48) {
     for (let from = start, to = at; from < end; from++, to++) target[to] = source[from] as number
   } else {
     target.set(source.subarray(start, end), at)

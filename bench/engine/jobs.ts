@@ -1,0 +1,133 @@
+/**
+ * What one child process measures, with nothing else in it. Between batches of 64 operations the event loop turns, as it
+ * does in a node between frames; the longest time from turn to turn is the pause.
+ */
+
+import { createSubject, EngineSubject, type SubjectName } from './subjects.ts'
+
+export type Job =
+  | { readonly kind: 'speed'; readonly subject: SubjectName; readonly entries: number }
+  | {
+      readonly kind: 'memory'
+      readonly subject: SubjectName
+      readonly entries: number
+      readonly valueBytes: number
+      readonly overwrites: number
+    }
+  | { readonly kind: 'pauses'; readonly entries: number }
+
+export type JobResult = Readonly<Record<string, number>>
+
+const BATCH = 64
+const TTL_MS = 3_600_000
+const NOW_MS = 1_800_000_000_000
+
+export async function runJob(job: Job): Promise<JobResult> {
+  if (job.kind === 'speed') return measureSpeed(job.subject, job.entries)
+  if (job.kind === 'memory') return measureMemory(job)
+  return measurePauses(job.entries)
+}
+
+/** Nanoseconds per operation, keys in random order over all entries. */
+async function measureSpeed(name: SubjectName, entries: number): Promise<JobResult> {
+  const subject = createSubject(name)
+  const random = randomBelow(entries)
+  for (let i = 0; i < entries; i++) subject.set(i, 100)
+  const setNs = nsPer(entries, () => subject.set(random(), 100))
+  let hits = 0
+  const getHitNs = nsPer(entries, () => {
+    if (subject.get(random())) hits++
+  })
+  const getMissNs = nsPer(entries, () => {
+    if (subject.get(entries + random())) hits--
+  })
+  if (hits !== entries) throw new Error(`${name}: ${hits} hits of ${entries}`)
+  let next = 0
+  const deleteNs = nsPer(entries, () => {
+    next = (next + 7919) % entries
+    subject.delete(next)
+  })
+  return { setNs, getHitNs, getMissNs, deleteNs }
+}
+
+/** Bytes of RSS per entry: freshly filled, then after overwrites of random sizes from half to one and a half. */
+async function measureMemory(job: Extract<Job, { kind: 'memory' }>): Promise<JobResult> {
+  const { entries, valueBytes, overwrites } = job
+  const random = randomBelow(entries)
+  const randomBytes = randomBelow(valueBytes + 1)
+  gc?.()
+  const before = process.memoryUsage.rss()
+  const subject = createSubject(job.subject)
+  const perEntry = (): number => (process.memoryUsage.rss() - before) / entries
+  const fillPauseMs = await longestPause(entries, (i) => subject.set(i, valueBytes))
+  const freshBytes = perEntry()
+  gc?.()
+  const start = performance.now()
+  gc?.()
+  const fullGcMs = performance.now() - start
+  const overwritePauseMs = await longestPause(overwrites, () =>
+    subject.set(random(), (valueBytes >>> 1) + randomBytes()),
+  )
+  return { freshBytes, overwrittenBytes: perEntry(), fullGcMs, fillPauseMs, overwritePauseMs }
+}
+
+/** The longest pause in milliseconds while a node does each kind of work in slices. */
+async function measurePauses(entries: number): Promise<JobResult> {
+  const subject = new EngineSubject()
+  const { engine } = subject
+  const random = randomBelow(entries)
+  const fillMs = await longestPause(entries, (i) => subject.set(i, 100))
+  const overwriteMs = await longestPause(entries, () => subject.set(random(), 50 + (random() % 101)))
+  let more = true
+  const evictMs = await longestPause(Number.POSITIVE_INFINITY, () => {
+    more = subject.evict(entries / 2, 16)
+    return more
+  })
+  const compactMs = await longestPause(
+    Number.POSITIVE_INFINITY,
+    (i) => i % 4 !== 0 || engine.maintain(262_144),
+  )
+  subject.evict(0, 0)
+  subject.expiresAtMs = NOW_MS + TTL_MS
+  const fillExpiringMs = await longestPause(entries, (i) => subject.set(i, 100))
+  const expireMs = await longestPause(Number.POSITIVE_INFINITY, () => subject.expire(NOW_MS + 2 * TTL_MS, 16))
+  if (engine.stats.entries !== 0) throw new Error(`${engine.stats.entries} entries did not expire`)
+  return { fillMs, overwriteMs, evictMs, compactMs, fillExpiringMs, expireMs }
+}
+
+/** Runs `step` `count` times, or until it returns false, in batches. @returns the longest time between two turns. */
+function longestPause(count: number, step: (i: number) => unknown): Promise<number> {
+  return new Promise((resolve) => {
+    let i = 0
+    let longestMs = 0
+    let lastMs = performance.now()
+    const turn = (): void => {
+      const end = Math.min(count, i + BATCH)
+      let going = true
+      while (i < end && going) going = step(i++) !== false
+      const nowMs = performance.now()
+      longestMs = Math.max(longestMs, nowMs - lastMs)
+      lastMs = nowMs
+      if (going && i < count) setImmediate(turn)
+      else resolve(longestMs)
+    }
+    turn()
+  })
+}
+
+function nsPer(count: number, operation: () => void): number {
+  const start = performance.now()
+  for (let i = 0; i < count; i++) operation()
+  return ((performance.now() - start) * 1e6) / count
+}
+
+/** A cheap generator (xorshift32): the drawing must not be what is measured. */
+function randomBelow(limit: number): () => number {
+  let x = 0x2545f491
+  return () => {
+    x ^= x << 13
+    x ^= x >>> 17
+    x ^= x << 5
+    return Math.floor(((x >>> 0) / 0x1_0000_0000) * limit)
+  }
+}
