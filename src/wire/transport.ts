@@ -17,7 +17,10 @@ export interface FrameHandler {
   frame(body: Uint8Array): void
   /** After `send` returned false: the buffer has drained, go on sending. */
   drained(): void
-  /** The stream has ended. `undefined` when it was closed in an orderly way by either side. */
+  /**
+   * The stream has ended. `undefined` when it was closed in an orderly way by either side. The accepting side may take an
+   * abort for an orderly end (over HTTP/2 the two can look alike); a process that died is never taken for one.
+   */
   closed(error: CacheError | undefined): void
 }
 

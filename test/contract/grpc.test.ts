@@ -29,7 +29,7 @@ describe('gRPC transport', () => {
         accepted.push(recorder)
         return recorder
       },
-      streamsMax: 5,
+      streamsMax: { cache: 5, cluster: 1 },
       streamsPerConnectionMax: 3,
     })
   })
@@ -39,14 +39,18 @@ describe('gRPC transport', () => {
   })
 
   it('names the port and the way out when the port is in use', async () => {
-    await expect(GrpcServer.listen(ADDRESS, { accept: () => new Recorder() })).rejects.toMatchObject({
+    await expect(
+      GrpcServer.listen(ADDRESS, { accept: () => new Recorder(), streamsMax: { cache: 1, cluster: 1 } }),
+    ).rejects.toMatchObject({
       code: 'CONFIGURATION',
       message: expect.stringMatching(/port 7555 is already in use.*cluster\.yaml/),
     })
   })
 
   it('refuses an address that is none', async () => {
-    await expect(GrpcServer.listen('7555', { accept: () => new Recorder() })).rejects.toMatchObject({
+    await expect(
+      GrpcServer.listen('7555', { accept: () => new Recorder(), streamsMax: { cache: 1, cluster: 1 } }),
+    ).rejects.toMatchObject({
       code: 'CONFIGURATION',
     })
   })
@@ -56,7 +60,10 @@ describe('gRPC transport', () => {
     await until(() => accepted.length === 1)
     await server.close(50)
     expect(near.ends.length + (accepted[0] as Recorder).ends.length).toBeGreaterThan(0)
-    server = await GrpcServer.listen(ADDRESS, { accept: () => new Recorder() })
+    server = await GrpcServer.listen(ADDRESS, {
+      accept: () => new Recorder(),
+      streamsMax: { cache: 1, cluster: 1 },
+    })
   })
 
   it('gives up connecting to a process that accepts but does not answer', async () => {

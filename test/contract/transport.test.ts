@@ -17,7 +17,7 @@ transportContract('gRPC', async (): Promise<TransportHarness> => {
     dialer,
     holdsSenderBack: true,
     listen: async (accept) => {
-      server = await GrpcServer.listen('127.0.0.1:7550', { accept })
+      server = await GrpcServer.listen('127.0.0.1:7550', { accept, streamsMax: { cache: 100, cluster: 100 } })
     },
     until: poll,
     quiet: () => pause(40),

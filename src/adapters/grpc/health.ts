@@ -8,16 +8,41 @@ import { ReflectionService } from '@grpc/reflection'
 import { HealthImplementation } from 'grpc-health-check'
 import type { GrpcService } from './server.ts'
 
-const SERVICES = ['', 'ringcache.v1.Cache'] as const
+/** What can be asked for by name. */
+const ANSWERS = ['', 'ringcache.v1.Cache'] as const
+/** Serving while the node holds replicas; a node without any still answers, by passing calls on. */
+const REPLICAS = 'ringcache.replicas'
 
-/** Starts as NOT_SERVING. */
+/** Everything starts as NOT_SERVING. */
 export class HealthService {
-  readonly #health = new HealthImplementation({ '': 'NOT_SERVING', 'ringcache.v1.Cache': 'NOT_SERVING' })
+  readonly #health = new HealthImplementation({
+    '': 'NOT_SERVING',
+    'ringcache.v1.Cache': 'NOT_SERVING',
+    [REPLICAS]: 'NOT_SERVING',
+  })
+
+  #answering = false
+  #holdsReplicas = false
 
   readonly service: GrpcService = (server) => this.#health.addToServer(server)
 
-  set serving(serving: boolean) {
-    for (const name of SERVICES) this.#health.setStatus(name, serving ? 'SERVING' : 'NOT_SERVING')
+  /** Whether the node answers calls, as which the process as a whole counts as healthy. */
+  set answering(serving: boolean) {
+    // Every report goes to all who watch, so only changes are reported.
+    if (serving === this.#answering) return
+    this.#answering = serving
+    for (const name of ANSWERS) this.#health.setStatus(name, serving ? 'SERVING' : 'NOT_SERVING')
+  }
+
+  set holdsReplicas(serving: boolean) {
+    if (serving === this.#holdsReplicas) return
+    this.#holdsReplicas = serving
+    this.#health.setStatus(REPLICAS, serving ? 'SERVING' : 'NOT_SERVING')
+  }
+
+  stop(): void {
+    this.answering = false
+    this.holdsReplicas = false
   }
 }
 

@@ -1,7 +1,7 @@
 /**
  * The HTTP/2 stream inside a grpc-js server call. grpc-js has no public way to drop what is queued for a client that does
- * not read, to tell a reset from an orderly end, or to limit messages per method; all three are needed to keep a
- * node's memory bounded. So this one file reaches inside, and everything works, less strictly, where it finds nothing.
+ * not read, or to limit messages per method; both are needed to keep a node's memory bounded. So this one file reaches
+ * inside, and everything works, less strictly, where it finds nothing.
  */
 
 import { type ServerInterceptingCallInterface, status as Status } from '@grpc/grpc-js'
@@ -9,7 +9,7 @@ import { type ServerInterceptingCallInterface, status as Status } from '@grpc/gr
 const NGHTTP2_CANCEL = 8
 
 interface Inside {
-  readonly stream?: { readonly rstCode?: number; close?: (code: number) => void }
+  readonly stream?: { close?: (code: number) => void }
   readonly decoder?: { maxReadMessageLength?: number }
 }
 
@@ -18,11 +18,6 @@ export function resetCall(call: ServerInterceptingCallInterface): void {
   const { stream } = call as Inside
   if (typeof stream?.close === 'function') stream.close(NGHTTP2_CANCEL)
   else call.sendStatus({ code: Status.UNAVAILABLE, details: 'the stream was aborted' })
-}
-
-/** Whether the other side reset the stream rather than ending it. */
-export function wasReset(call: ServerInterceptingCallInterface): boolean {
-  return ((call as Inside).stream?.rstCode ?? 0) !== 0
 }
 
 /** Refuses larger messages before they are assembled. The server's option is one for all methods. */

@@ -12,7 +12,7 @@ import { openFrame } from '../../wire/frames.ts'
 import { encodeError } from '../../wire/handshake.ts'
 import type { FrameHandler, FrameStream } from '../../wire/transport.ts'
 import { asBuffer, QUEUE_HIGH_BYTES, QUEUE_LOW_BYTES } from './channel-options.ts'
-import { resetCall, wasReset } from './http2-stream.ts'
+import { resetCall } from './http2-stream.ts'
 
 /** How long an orderly close may take before the stream is reset: the other side may have stopped reading. */
 const CLOSE_TIMEOUT_MS = 2_000
@@ -87,11 +87,8 @@ export class GrpcServerStream implements FrameStream {
   }
 
   halfClosed(): void {
-    // A reset also ends the incoming direction; `ended` follows.
-    if (wasReset(this.#call)) return
     if (this.#held !== undefined) this.#heldEnd = true
-    // A client that aborts ends its direction first and resets the stream in the next packet: give that a chance.
-    else setImmediate(() => this.#answerEnd())
+    else this.#answerEnd()
   }
 
   /** The call is over, for whatever reason. */

@@ -26,8 +26,8 @@ import { GrpcServerStream } from './server-stream.ts'
 
 export interface GrpcServerOptions {
   readonly accept: Accept
-  /** Exchange streams open at one time. Default 2,048. */
-  readonly streamsMax?: number
+  /** Exchange streams open at one time, per service: clients must not crowd out the other nodes. */
+  readonly streamsMax: Readonly<Record<StreamService, number>>
   /** Exchange streams open at one time on one connection. Default 16. */
   readonly streamsPerConnectionMax?: number
   /** Connections open at one time; further ones are closed at once. Default 4,096. */
@@ -53,7 +53,7 @@ export class GrpcServer {
   readonly #listener: TcpServer
   readonly #sockets: Set<Socket> = new Set()
   readonly #streamsByConnection: Map<string, number> = new Map()
-  #streams = 0
+  readonly #streams: Record<StreamService, number> = { cache: 0, cluster: 0 }
 
   private constructor(options: GrpcServerOptions) {
     this.#options = options
@@ -106,7 +106,7 @@ export class GrpcServer {
 
   /** Exchange streams open now. */
   get streams(): number {
-    return this.#streams
+    return this.#streams.cache + this.#streams.cluster
   }
 
   /** Connections open now. */
@@ -162,21 +162,20 @@ export class GrpcServer {
   #open(service: StreamService, call: ServerInterceptingCallInterface): GrpcServerStream | undefined {
     const connection = call.getPeer()
     const onConnection = this.#streamsByConnection.get(connection) ?? 0
-    const streamsMax = this.#options.streamsMax ?? 2048
     const perConnectionMax = this.#options.streamsPerConnectionMax ?? 16
-    if (this.#streams >= streamsMax || onConnection >= perConnectionMax) {
+    if (this.#streams[service] >= this.#options.streamsMax[service] || onConnection >= perConnectionMax) {
       const message =
         onConnection >= perConnectionMax
           ? `this connection has ${onConnection} streams open, as many as are allowed: use one stream per client and lane`
-          : `this node has ${this.#streams} streams open, as many as are allowed: close some clients or add nodes`
+          : `this node has ${this.#streams[service]} streams open, as many as are allowed: close some clients or add nodes`
       call.sendMessage(asBuffer(encodeError('OVERLOADED', message)), () => {})
       call.sendStatus({ code: Status.OK, details: '' })
       return undefined
     }
-    this.#streams++
+    this.#streams[service]++
     this.#streamsByConnection.set(connection, onConnection + 1)
     const stream = new GrpcServerStream(call, () => {
-      this.#streams--
+      this.#streams[service]--
       const left = (this.#streamsByConnection.get(connection) ?? 1) - 1
       if (left === 0) this.#streamsByConnection.delete(connection)
       else this.#streamsByConnection.set(connection, left)

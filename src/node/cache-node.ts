@@ -1,0 +1,195 @@
+/**
+ * A node as a process of its own: NodeCore on the machine's clock, gRPC in front of it, the unary gateway beside it.
+ *
+ * Shutting down: the node says NOT_SERVING to health checks and GOAWAY to its clients, finishes what is under way, and only
+ * then closes its listener, so that nobody takes the refused connection of an orderly stop for a crash.
+ */
+
+import { GrpcDialer } from '../adapters/grpc/dialer.ts'
+import { HealthService, reflectionService } from '../adapters/grpc/health.ts'
+import { loadProtos } from '../adapters/grpc/proto.ts'
+import { GrpcServer } from '../adapters/grpc/server.ts'
+import { systemClock } from '../adapters/system/clock.ts'
+import { createSystemLog } from '../adapters/system/log.ts'
+import { systemRandom } from '../adapters/system/random.ts'
+import { systemScheduler } from '../adapters/system/scheduler.ts'
+import { decompress } from '../client/codecs/compression.ts'
+import type { ClusterConfig, NodeConfig } from '../config/cluster-config.ts'
+import { isLoopback } from '../kernel/address.ts'
+import { ByteReader } from '../kernel/bytes.ts'
+import { CacheError } from '../kernel/errors.ts'
+import type { Log } from '../kernel/log.ts'
+import { every, type Timer } from '../kernel/scheduler.ts'
+import { NodeCore, type NodeStatus } from './node-core.ts'
+import type { NodeOptions } from './options.ts'
+
+export interface CacheNodeOptions {
+  /** As `loadClusterConfig` or `resolveClusterConfig` returns it. */
+  readonly config: ClusterConfig
+  /** Which of its nodes this process is. */
+  readonly nodeId: string
+  /** Default: JSON lines on standard output, at the level of the configuration. */
+  readonly log?: Log
+}
+
+/** How often the node's state is looked at while it starts, and later for health checks, in milliseconds. */
+const START_CHECK_MS = 25
+const STATE_CHECK_MS = 500
+const CLOSE_TIMEOUT_MS = 5_000
+/** Streams of other nodes: two lanes, and as many again while a broken one has not been noticed. */
+const STREAMS_PER_PEER = 8
+const MIB = 1024 * 1024
+
+export class CacheNode implements AsyncDisposable {
+  readonly #core: NodeCore
+  readonly #server: GrpcServer
+  readonly #dialer: GrpcDialer
+  readonly #health: HealthService
+  readonly #log: Log
+  #stateCheck: Timer | undefined
+  #closing: Promise<void> | undefined
+
+  private constructor(parts: {
+    core: NodeCore
+    server: GrpcServer
+    dialer: GrpcDialer
+    health: HealthService
+    log: Log
+  }) {
+    this.#core = parts.core
+    this.#server = parts.server
+    this.#dialer = parts.dialer
+    this.#health = parts.health
+    this.#log = parts.log
+    this.#report()
+  }
+
+  /**
+   * Listens and meets the other nodes. Resolves once it listens; `whenServing` tells when the cluster stands.
+   * @throws CacheError CONFIGURATION when the node is not in the configuration or cannot listen at its address.
+   */
+  static async start(options: CacheNodeOptions): Promise<CacheNode> {
+    const { config, nodeId } = options
+    const node = findNode(config, nodeId)
+    const log = options.log ?? createSystemLog({ level: config.log.level, fields: { node: nodeId } })
+    const dialer = new GrpcDialer()
+    const core = new NodeCore(nodeOptions(config, nodeId), {
+      clock: systemClock,
+      scheduler: systemScheduler,
+      random: systemRandom,
+      log,
+      dialer,
+      uncompress: (stored) => decompress(new ByteReader(stored), config.limits.valueBytesMax),
+    })
+    const health = new HealthService()
+    const protos = loadProtos()
+    const server = await GrpcServer.listen(node.address, {
+      accept: core.accept,
+      streamsMax: { cache: config.limits.streamsMax, cluster: STREAMS_PER_PEER * config.nodes.length },
+      messageBytesMax: Math.max(4 * MIB, config.limits.valueBytesMax + MIB),
+      services: [health.service, reflectionService(protos)],
+    })
+    core.start()
+    log.info('listening', { address: node.address, incarnation: core.incarnation, pid: process.pid })
+    return new CacheNode({ core, server, dialer, health, log })
+  }
+
+  get nodeId(): string {
+    return this.#core.options.nodeId
+  }
+
+  status(): NodeStatus {
+    return this.#core.status()
+  }
+
+  /** Resolves once the node knows the cluster's topology. @throws CacheError NOT_READY after `timeoutMs`. */
+  whenServing(timeoutMs = 30_000): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const giveUpAtMs = systemClock.monotonicMs() + timeoutMs
+      const timer = every(systemScheduler, START_CHECK_MS, () => {
+        const { state, peers } = this.#core.status()
+        if (state === 'serving' || state === 'no-role') {
+          timer.cancel()
+          resolve()
+        } else if (state === 'stopped' || systemClock.monotonicMs() > giveUpAtMs) {
+          timer.cancel()
+          const missing = peers
+            .filter((peer) => !peer.linked)
+            .map((peer) => `${peer.nodeId} (${peer.address})`)
+          const why =
+            missing.length > 0 ? `it has not met ${missing.join(', ')}` : 'no topology was agreed on'
+          reject(new CacheError('NOT_READY', `${this.nodeId} does not serve after ${timeoutMs} ms: ${why}`))
+        }
+      })
+    })
+  }
+
+  /** Stops in order; what is still under way after `timeoutMs` is cut off. Idempotent. */
+  close(timeoutMs: number = CLOSE_TIMEOUT_MS): Promise<void> {
+    this.#closing ??= this.#close(timeoutMs)
+    return this.#closing
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  async #close(timeoutMs: number): Promise<void> {
+    const deadlineMs = systemClock.monotonicMs() + timeoutMs
+    this.#log.info('stopping')
+    this.#stateCheck?.cancel()
+    this.#health.stop()
+    while (!this.#core.drain() && systemClock.monotonicMs() < deadlineMs) {
+      await new Promise<void>((resolve) => systemScheduler.after(10, resolve))
+    }
+    this.#core.close()
+    await this.#server.close(Math.max(0, Math.min(500, deadlineMs - systemClock.monotonicMs())))
+    this.#dialer.close()
+    this.#log.info('stopped')
+  }
+
+  #report(): void {
+    const { state } = this.#core.status()
+    this.#health.answering = state === 'serving' || state === 'no-role'
+    this.#health.holdsReplicas = state === 'serving'
+    const delayMs = state === 'starting' ? START_CHECK_MS : STATE_CHECK_MS
+    this.#stateCheck = systemScheduler.after(delayMs, () => this.#report())
+  }
+}
+
+function findNode(config: ClusterConfig, nodeId: string): NodeConfig {
+  const node = config.nodes.find(({ id }) => id === nodeId)
+  if (node === undefined) {
+    const known = config.nodes.map(({ id }) => id).join(', ')
+    throw new CacheError('CONFIGURATION', `the configuration has no node ${nodeId}; it has ${known}`)
+  }
+  if (!config.insecure && !isLoopback(node.host)) {
+    throw new CacheError(
+      'CONFIGURATION',
+      `${nodeId} would listen on ${node.address}, beyond this machine, where nothing is encrypted or authenticated: use a loopback address, or write \`insecure: true\` when everybody in that network may read and change everything`,
+    )
+  }
+  return node
+}
+
+function nodeOptions(config: ClusterConfig, nodeId: string): NodeOptions {
+  const { replication, memory, limits } = config
+  return {
+    clusterName: config.name,
+    nodeId,
+    nodes: config.nodes.map(({ id, address, zone }) => ({ nodeId: id, address, zone })),
+    regions: config.regions,
+    partitionCount: replication.partitions,
+    replicationFactor: replication.factor,
+    memoryLimitBytes: memory.limitBytes,
+    memoryHighShare: memory.highWatermark,
+    backlogBytes: replication.backlogBytes,
+    replicaTimeoutMs: replication.replicaTimeoutMs,
+    keyBytesMax: limits.keyBytesMax,
+    valueBytesMax: limits.valueBytesMax,
+    sessionsMax: limits.streamsMax,
+    creditBytes: limits.creditBytes,
+    operationsMax: limits.operationsMax,
+    timeoutMaxMs: limits.timeoutMaxMs,
+  }
+}
