@@ -17,6 +17,7 @@ import { libraryVersion } from './peers/library.ts'
 import type { Measurement } from './peers/measure.ts'
 import { type PeersOptions, parseOptions, USAGE, UsageError } from './peers/options.ts'
 import type { PeerName, ServerKind, Servers, WorkloadName } from './peers/peer.ts'
+import { busyCores } from './peers/process-usage.ts'
 import { topFunctions } from './peers/profile.ts'
 import { PEERS, startServers } from './peers/registry.ts'
 import { type Cell, joinPasses, type Report, ratiosOf, soakTable, tableOf } from './peers/report.ts'
@@ -24,6 +25,10 @@ import { SOAK_CONCURRENCY, SOAK_REGION_BYTES, type SoakResult } from './peers/so
 
 /** Beyond what the job itself takes: starting a process, making the data, connecting. */
 const JOB_MARGIN_MS = 60_000
+
+/** What else runs on the machine before anything is started. */
+const BUSY_LOOK_MS = 500
+const BUSY_CORES_MAX = 0.2
 
 /** @returns the exit code: 0; 1 when a cell failed or a value was wrong; 2 for wrong arguments. */
 export async function run(args: readonly string[]): Promise<number> {
@@ -65,6 +70,12 @@ class PeersBench {
     const { json, peers, install } = this.#options
     const { available, skipped } = await findAvailable(peers, install)
     for (const [peer, reason] of Object.entries(skipped)) console.log(`skipped: ${peer}: ${reason}`)
+    const busy = await busyCores(BUSY_LOOK_MS)
+    if (busy > BUSY_CORES_MAX) {
+      console.log(
+        `other processes keep ${busy.toFixed(1)} of ${cpus().length} cores busy: figures will be lower`,
+      )
+    }
     const cells = await this.#measureAll(available)
     let soaked: SoakResult | undefined
     if (available.includes('ringcache')) {

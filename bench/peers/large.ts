@@ -25,7 +25,7 @@ export const LARGE_SIZES: readonly (readonly [name: string, bytes: number])[] = 
   // The largest value allowed is 16 MiB encoded; this leaves room for what the encoding adds.
   ['16m', 16_384 * KIB - 64],
 ]
-export const LARGEST_BYTES: number = LARGE_SIZES.at(-1)?.[1] as number
+const LARGEST_BYTES: number = LARGE_SIZES.at(-1)?.[1] as number
 
 /** Bytes of one size that are stored at a time. */
 const STORED_BYTES = 64 * 1024 * KIB

@@ -31,7 +31,7 @@ export class UsageError extends Error {}
 const SINGLE_CONCURRENCY = [1, 32, 256, 1024] as const
 const BATCH_CONCURRENCY = [1, 8] as const
 
-export const USAGE = `npm run bench -- peers [options]
+export const USAGE: string = `npm run bench -- peers [options]
 
   --workload LIST      of ${[...WORKLOAD_NAMES, ...SPECIAL_WORKLOADS].join(', ')} (all)
   --concurrency LIST   calls under way at once (${SINGLE_CONCURRENCY.join(',')}; for mget100 and mset100 ${BATCH_CONCURRENCY.join(',')})

@@ -1,6 +1,8 @@
 /** CPU time and memory of processes, from Linux's /proc (proc(5)). Elsewhere, and for processes that ended, zeros. */
 
 import { readFileSync } from 'node:fs'
+import { cpus } from 'node:os'
+import { setTimeout as sleep } from 'node:timers/promises'
 
 /** /proc counts in ticks of 1/100 s on every Linux that Node.js runs on. */
 const TICK_US = 10_000
@@ -19,6 +21,25 @@ export function cpuUsOf(pids: readonly number[]): number {
 
 export function rssBytesOf(pid: number): number {
   return Number(/^VmRSS:\s+(\d+) kB/m.exec(read(`/proc/${pid}/status`))?.[1] ?? 0) * 1024
+}
+
+/** How many cores everything on this machine keeps busy, seen for `ms`. */
+export async function busyCores(ms: number): Promise<number> {
+  const before = cpuMs()
+  await sleep(ms)
+  const after = cpuMs()
+  const total = after.total - before.total
+  return total === 0 ? 0 : (cpus().length * (total - (after.idle - before.idle))) / total
+}
+
+function cpuMs(): { total: number; idle: number } {
+  let total = 0
+  let idle = 0
+  for (const { times } of cpus()) {
+    total += times.user + times.nice + times.sys + times.idle + times.irq
+    idle += times.idle
+  }
+  return { total, idle }
 }
 
 function read(path: string): string {

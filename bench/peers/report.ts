@@ -157,7 +157,7 @@ export function soakTable(result: SoakResult): string {
 }
 
 /** @param left numbers of the columns that are not numbers. */
-export function markdown(rows: readonly (readonly string[])[], left: readonly number[]): string {
+function markdown(rows: readonly (readonly string[])[], left: readonly number[]): string {
   const widths = (rows[0] ?? []).map((_, column) =>
     Math.max(...rows.map((row) => (row[column] ?? '').length)),
   )
@@ -174,10 +174,10 @@ export function markdown(rows: readonly (readonly string[])[], left: readonly nu
   return [lines[0], `| ${rule.join(' | ')} |`, ...lines.slice(1)].join('\n')
 }
 
-export function grouped(value: number): string {
+function grouped(value: number): string {
   return value.toLocaleString('en-US')
 }
 
-export function round(value: number, digits: number): number {
+function round(value: number, digits: number): number {
   return Number(value.toFixed(digits))
 }

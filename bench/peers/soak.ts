@@ -13,7 +13,7 @@ import type { DataSet, UserRecord } from './records.ts'
 
 /** What the region holds; the keys drawn from need several times as much. */
 export const SOAK_REGION_BYTES: number = 64 * 1024 * 1024
-export const SOAK_KEYS = 1_000_000
+const SOAK_KEYS = 1_000_000
 export const SOAK_CONCURRENCY = 256
 /** Records are shared by keys: the bytes stored matter here, not what they say. */
 export const SOAK_RECORDS = 4_096

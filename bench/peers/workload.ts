@@ -10,7 +10,7 @@ import { integerBetween, SeededRandom, uniform } from '../../src/kernel/random.t
 import type { Entry, WorkloadName } from './peer.ts'
 import type { DataSet } from './records.ts'
 
-export const ZIPF_THETA = 0.99
+const ZIPF_THETA = 0.99
 export const BATCH_KEYS = 100
 const UPDATE_SHARE: Readonly<Record<'A' | 'B' | 'C', number>> = { A: 0.5, B: 0.05, C: 0 }
 /** Powers of two: a position is masked, not divided. */

@@ -47,7 +47,12 @@ export const ioredisCluster: Peer = {
   library: 'ioredis',
   workloads: ['A', 'B', 'C', 'mget100', 'mset100'],
   about: 'ioredis, auto-pipelining, Redis Cluster of 3 masters; 100 keys are 100 pipelined calls',
-  connect: async (addresses) => new ClusterClient(await connectCluster(addresses)),
+  connect: async (addresses) => {
+    const { Cluster } = loadLibrary<IoredisLibrary>('ioredis')
+    return new ClusterClient(
+      await ready(new Cluster(addresses.map(splitAddress), { enableAutoPipelining: true })),
+    )
+  },
 }
 
 export const ioredisSingle: Peer = {
@@ -61,11 +66,6 @@ export const ioredisSingle: Peer = {
     const redis = new Redis({ ...splitAddress(addresses[0] as string), enableAutoPipelining: true })
     return new SingleClient(await ready(redis))
   },
-}
-
-export async function connectCluster(addresses: readonly string[]): Promise<IoredisConnection> {
-  const { Cluster } = loadLibrary<IoredisLibrary>('ioredis')
-  return ready(new Cluster(addresses.map(splitAddress), { enableAutoPipelining: true }))
 }
 
 export function splitAddress(address: string): IoredisAddress {
