@@ -5,7 +5,7 @@
  * (simulation) or measure time on it (integration, services).
  */
 
-import { defineConfig } from 'vitest/config'
+import { defineConfig, type ViteUserConfig } from 'vitest/config'
 
 interface Kind {
   readonly name: string
@@ -24,7 +24,7 @@ const kinds: readonly Kind[] = [
   { name: 'services', groupOrder: 3, testTimeout: 120_000, maxWorkers: 1 },
 ]
 
-export default defineConfig({
+const config: ViteUserConfig = defineConfig({
   test: {
     projects: kinds.map(({ name, groupOrder, testTimeout, maxWorkers }) => ({
       test: {
@@ -40,3 +40,5 @@ export default defineConfig({
     })),
   },
 })
+
+export default config

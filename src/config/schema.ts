@@ -4,6 +4,7 @@
  */
 
 import { z } from 'zod'
+import { PARTITIONS_MAX } from '../topology/codec.ts'
 import type { Durability, EvictionPolicyName } from '../topology/topology.ts'
 import {
   address,
@@ -90,7 +91,7 @@ const replication = section({
     description: 'Copies of every entry, the primary included. Never more than there are nodes.',
     otherwise: '3, or the number of nodes when there are fewer',
   }),
-  partitions: option(wholeNumber(1, 65_536), {
+  partitions: option(wholeNumber(1, PARTITIONS_MAX), {
     description:
       'Into how many partitions the keys are divided. A partition is the unit of ownership and of replication. It is fixed when the cluster is first started.',
     default: 1024,

@@ -8,6 +8,7 @@ import { describe, expect, it } from 'vitest'
 import type { ClusterConfig } from '../../../src/config/cluster-config.ts'
 import { loadClusterConfig, parseClusterConfig, resolveClusterConfig } from '../../../src/config/load.ts'
 import { CacheError } from '../../../src/kernel/errors.ts'
+import { TTL_MS_MAX } from '../../../src/wire/operations.ts'
 
 const NODES = `nodes:
   - { id: a, address: '127.0.0.1:7401' }
@@ -158,6 +159,12 @@ regions:
     expect(mistakes(nodes)).toEqual([
       expect.stringMatching(/^c\.yaml:1:27: nodes\[0\]\.address is "10\.0\.0\.1:7401", but .*insecure: true/),
     ])
+  })
+
+  it('lets entries live as long as the protocol can say, and no longer', () => {
+    const ttlMs = accepted('regions: { default: { ttl: 36525d } }').regions[0]?.ttlMs
+    expect(ttlMs).toBe(TTL_MS_MAX)
+    expect(mistakes(`${NODES}regions: { default: { ttl: 36526d } }`)).toHaveLength(1)
   })
 
   it('may be JSON', () => {

@@ -53,9 +53,8 @@ it('an error code without its section, with wrong facts, or that is none is name
 })
 
 it('paths of one machine are named by line, others are not', () => {
-  const home = ['', 'home', 'somebody', 'project'].join('/')
-  const file = write('a.md', `fine: /var/lib/x, /app/dist, ./work/x\nsee ${home}\n`)
-  expect(machinePaths(folder, file)).toEqual([
-    `a.md:2: ${home.slice(0, '/home/somebody'.length)} is a path of one machine`,
-  ])
+  // Put together here, because this file is checked, too.
+  const somebody = ['', 'home', 'somebody'].join('/')
+  const file = write('a.md', `fine: /var/lib/x, /app/dist, ./work/x\nsee ${somebody}/project\n`)
+  expect(machinePaths(folder, file)).toEqual([`a.md:2: ${somebody} is a path of one machine`])
 })
