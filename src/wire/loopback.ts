@@ -133,10 +133,7 @@ class LoopbackEnd implements FrameStream {
         new CacheError('UNAVAILABLE', 'the other side reset the stream', { node: this.address }),
       )
     else this.peer?.finish()
-    this.#inbox = []
-    this.#inboxBytes = 0
-    this.#end = 'closing'
-    this.wake()
+    this.#discard(undefined)
   }
 
   /** Both ends learn of a broken connection. */
@@ -148,12 +145,7 @@ class LoopbackEnd implements FrameStream {
 
   /** The stream ends with an error; what was under way is lost. */
   fail(error: CacheError): void {
-    if (this.#end !== 'open') return
-    this.#inbox = []
-    this.#inboxBytes = 0
-    this.#end = 'closing'
-    this.#endError = error
-    this.wake()
+    if (this.#end === 'open') this.#discard(error)
   }
 
   /** The stream ends once the frames under way are delivered. */
@@ -179,46 +171,51 @@ class LoopbackEnd implements FrameStream {
     return false
   }
 
+  /** Drops what has not been delivered, and ends. */
+  #discard(error: CacheError | undefined): void {
+    this.#inbox = []
+    this.#inboxBytes = 0
+    this.#end = 'closing'
+    this.#endError = error
+    this.wake()
+  }
+
   #deliver(): void {
     this.#scheduled = false
     const { handler } = this
-    if (handler === undefined && this.peer !== undefined && this.#end === 'open') return
-    while (!this.#paused && this.#inbox.length > 0) {
-      const batch = this.#inbox
-      this.#inbox = []
-      for (let i = 0; i < batch.length; i++) {
-        const message = batch[i] as Uint8Array
-        if (this.#paused) {
-          this.#inbox = [...batch.slice(i), ...this.#inbox]
-          break
-        }
-        this.#inboxBytes -= message.length
-        if (!this.#hand(handler, message)) return
-      }
+    if (handler === undefined && this.#end === 'open') return
+    // Frames that arrive meanwhile are handed over too; closing replaces the inbox and ends the loop.
+    const batch = this.#inbox
+    let taken = 0
+    while (taken < batch.length && !this.#paused && batch === this.#inbox) {
+      const message = batch[taken++] as Uint8Array
+      this.#inboxBytes -= message.length
+      this.#hand(handler, message)
     }
+    if (batch === this.#inbox) batch.splice(0, taken)
     if (this.#owesDrained && this.#inboxBytes <= BUFFER_BYTES_MARK / 2) {
       this.#owesDrained = false
       const { peer } = this
       if (peer !== undefined && peer.#end === 'open') peer.handler?.drained()
     }
-    if (this.#end === 'closing' && this.#inbox.length === 0) {
-      this.#end = 'closed'
-      this.#forget(this)
-      handler?.closed(this.#endError)
+    if (this.#end !== 'closing') return
+    if (this.#inbox.length > 0) {
+      if (!this.#paused) this.wake()
+      return
     }
+    this.#end = 'closed'
+    this.#forget(this)
+    handler?.closed(this.#endError)
   }
 
-  /** @returns false when the stream was closed by its handler, or by a malformed frame. */
-  #hand(handler: FrameHandler | undefined, message: Uint8Array): boolean {
+  #hand(handler: FrameHandler | undefined, message: Uint8Array): void {
     try {
       handler?.frame(openFrame(message))
     } catch (error) {
+      // A handler that throws has met a frame it can't go on after.
       const cause = toCacheError(error)
       this.peer?.fail(cause)
-      this.#end = 'open'
-      this.fail(cause)
-      return false
+      if (this.#end === 'open') this.#discard(cause)
     }
-    return this.#inbox.length > 0 || this.#end !== 'closed'
   }
 }

@@ -1,0 +1,147 @@
+/**
+ * Writes. Each carries an operation id, drawn when it is first encoded and kept for every retry, so that it takes effect
+ * at most once however often it is sent.
+ */
+
+import type { ByteReader, ByteWriter } from '../kernel/bytes.ts'
+import { CacheError, toCacheError } from '../kernel/errors.ts'
+import type { Version } from '../kernel/ids.ts'
+import { Flag, Opcode } from '../wire/operations.ts'
+import { Status } from '../wire/results.ts'
+import { type CallBudget, type CallServices, OneCall } from './call.ts'
+import { type Entry, makeEntry, readEntryHead, readVersion } from './entry.ts'
+import { INLINE_SET_BYTES_MAX, type Mutation, writeMutation } from './mutation.ts'
+import type { NodeLink } from './node-link.ts'
+import type { OperationIds } from './operation-ids.ts'
+import type { Call } from './pending.ts'
+import { expectStatus } from './read-call.ts'
+import type { RegionHandle, Target } from './target.ts'
+
+/** What a conditional set came to. */
+export type SetResult<V> =
+  | { readonly ok: true; readonly version: Version }
+  /** The condition did not hold; this is the entry as it was found. */
+  | { readonly ok: false; readonly current: Entry<V> | undefined }
+
+/** The outcome of any write: a version, a count, a boolean or a SetResult. */
+export type WriteOutcome = Version | SetResult<unknown> | number | boolean
+
+/** A write of one key. Its outcome's form follows from the operation. */
+export class WriteCall extends OneCall<WriteOutcome> implements Call {
+  readonly isWrite = true
+  readonly readKind = 1
+  readonly slots = 1
+  readonly lane: 'operations' | 'bulk'
+  uploadId = -1
+  readonly downloadBytes = 0
+  readonly #services: CallServices
+  readonly #region: RegionHandle
+  readonly #key: string
+  readonly #mutation: Mutation
+  readonly #timeoutMs: number
+  #counter = 0
+  #ids: OperationIds | undefined
+
+  constructor(
+    services: CallServices,
+    region: RegionHandle,
+    key: string,
+    mutation: Mutation,
+    budget: CallBudget,
+  ) {
+    super(budget.deadlineMs, undefined)
+    this.#services = services
+    this.#region = region
+    this.#key = key
+    this.#mutation = mutation
+    this.#timeoutMs = budget.timeoutMs
+    this.lane = (mutation.value?.length ?? 0) > INLINE_SET_BYTES_MAX ? 'bulk' : 'operations'
+  }
+
+  get origin(): unknown {
+    return this
+  }
+
+  get upload(): Uint8Array | undefined {
+    return this.#mutation.value
+  }
+
+  locate(_slot: number, target: Target): void {
+    target.setKey(this.#region, this.#key)
+  }
+
+  encode(_slot: number, w: ByteWriter, target: Target, link: NodeLink): void {
+    if (this.#ids === undefined) {
+      this.#counter = link.ids.next()
+      this.#ids = link.ids
+    }
+    const session = this.#ids === link.ids ? undefined : this.#ids.session
+    const uploadId = this.lane === 'bulk' ? this.uploadId : -1
+    writeMutation(w, this.#mutation, this.#timeoutMs, target, this.#counter, session, uploadId)
+  }
+
+  result(_slot: number, status: number, r: ByteReader): void {
+    const outcome = readOutcome(this.#mutation, status, r, this.#services)
+    this.#finish()
+    if (outcome instanceof CacheError) super.reject(0, outcome)
+    else this.resolve(outcome)
+  }
+
+  override reject(slot: number, error: CacheError): void {
+    this.#finish()
+    super.reject(slot, error)
+  }
+
+  downloaded(): void {}
+
+  #finish(): void {
+    this.#ids?.finish(this.#counter)
+  }
+}
+
+/**
+ * Reads the payload of a write's result. An error is returned when the entry that a condition met can't be decoded.
+ * @throws CacheError PROTOCOL_ERROR when it is malformed.
+ */
+export function readOutcome(
+  mutation: Mutation,
+  status: number,
+  r: ByteReader,
+  services: CallServices,
+): WriteOutcome | CacheError {
+  switch (mutation.opcode) {
+    case Opcode.set: {
+      const conditional = (mutation.flags & Flag.condition) !== 0
+      if (status === Status.conditionFailed && conditional) return readCurrent(r, services)
+      expectStatus(status, Status.ok)
+      const version = readVersion(r)
+      return conditional ? { ok: true, version } : version
+    }
+    case Opcode.increment:
+      expectStatus(status, Status.ok)
+      return r.float64()
+    case Opcode.delete:
+      expectStatus(status, Status.ok, Status.absent, Status.conditionFailed)
+      if (status === Status.conditionFailed) readCurrent(r, undefined)
+      return status === Status.ok
+    default:
+      expectStatus(status, Status.ok, Status.absent)
+      return status === Status.ok
+  }
+}
+
+/** The entry that a condition met; without `services` it is only passed over. */
+function readCurrent(r: ByteReader, services: CallServices | undefined): SetResult<unknown> | CacheError {
+  if (r.uint8() === 0) return { ok: false, current: undefined }
+  const head = readEntryHead(r)
+  const codec = r.uint8()
+  const length = r.varint()
+  const start = r.skip(length)
+  if (services === undefined) return { ok: false, current: undefined }
+  try {
+    const value = services.values.decode(codec, r.bytes, start, start + length)
+    return { ok: false, current: makeEntry(head, value, services.wallMs()) }
+  } catch (error) {
+    return toCacheError(error)
+  }
+}
