@@ -11,7 +11,14 @@ import './node-version.cjs'
 import fs from 'node:fs'
 import { Command } from 'commander'
 import { LauncherError, loadCluster } from './launcher/cluster-files.mjs'
-import { killNode, lastLines, startNode, stopNode, waitUntilServing } from './launcher/node-process.mjs'
+import {
+  checkPort,
+  killNode,
+  lastLines,
+  startNode,
+  stopNode,
+  waitUntilServing,
+} from './launcher/node-process.mjs'
 import { renderTable, statusOf } from './launcher/table.mjs'
 
 const SERVE_TIMEOUT_MS = 30_000
@@ -86,8 +93,8 @@ function load() {
 async function start(cluster, nodes) {
   const started = []
   try {
+    for (const node of nodes) await checkPort(cluster, node)
     for (const node of nodes) {
-      fs.rmSync(node.logFile, { force: true })
       await startNode(cluster, node)
       started.push(node)
     }

@@ -7,7 +7,6 @@
  */
 
 import './node-version.cjs'
-import fs from 'node:fs'
 import path from 'node:path'
 import { parseArgs } from 'node:util'
 import { PrepareError, prepare, root } from './prepare.mjs'
@@ -41,8 +40,8 @@ async function main() {
   const cluster = await launcher.loadCluster(options)
   await refuseSecond(cluster)
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(name, () => finish())
+  for (const node of cluster.nodes) await launcher.checkPort(cluster, node)
   for (const node of cluster.nodes) {
-    fs.rmSync(node.logFile, { force: true })
     console.log(`starting ${node.id} at ${node.address} …`)
     children.push({ node, process: await launcher.startNode(cluster, node, { tied: true }) })
   }

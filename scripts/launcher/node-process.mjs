@@ -27,6 +27,7 @@ export async function startNode(cluster, node, { tied = false } = {}) {
   const running = pidOf(node)
   if (running !== undefined) throw new LauncherError(`${node.id} is already running (pid ${running}).`)
   await checkPort(cluster, node)
+  fs.rmSync(node.logFile, { force: true })
   fs.mkdirSync(path.dirname(node.logFile), { recursive: true })
   const log = fs.openSync(node.logFile, 'a')
   const command = [MAIN, 'start', '--config', cluster.configFile, '--node', node.id]
@@ -149,7 +150,7 @@ export function lastLines(node, count) {
 }
 
 /** @throws {LauncherError} when the node's port is taken */
-async function checkPort(cluster, node) {
+export async function checkPort(cluster, node) {
   const error = await new Promise((resolve) => {
     const probe = net.createServer()
     probe.once('error', resolve)

@@ -7,8 +7,9 @@
 
 import { GrpcDialer } from '../adapters/grpc/dialer.ts'
 import { HealthService, reflectionService } from '../adapters/grpc/health.ts'
-import { loadProtos } from '../adapters/grpc/proto.ts'
+import { cacheServiceOf, loadProtos } from '../adapters/grpc/proto.ts'
 import { GrpcServer } from '../adapters/grpc/server.ts'
+import { unaryService } from '../adapters/grpc/unary-service.ts'
 import { systemClock } from '../adapters/system/clock.ts'
 import { createSystemLog } from '../adapters/system/log.ts'
 import { systemRandom } from '../adapters/system/random.ts'
@@ -20,6 +21,9 @@ import { ByteReader } from '../kernel/bytes.ts'
 import { CacheError } from '../kernel/errors.ts'
 import type { Log } from '../kernel/log.ts'
 import { every, type Timer } from '../kernel/scheduler.ts'
+import { CompositeDialer } from './gateway/composite-dialer.ts'
+import { Gateway } from './gateway/gateway.ts'
+import { GatewayClient } from './gateway/gateway-client.ts'
 import { NodeCore, type NodeStatus } from './node-core.ts'
 import type { NodeOptions } from './options.ts'
 
@@ -44,6 +48,7 @@ export class CacheNode implements AsyncDisposable {
   readonly #core: NodeCore
   readonly #server: GrpcServer
   readonly #dialer: GrpcDialer
+  readonly #gatewayClient: GatewayClient
   readonly #health: HealthService
   readonly #log: Log
   #stateCheck: Timer | undefined
@@ -53,12 +58,14 @@ export class CacheNode implements AsyncDisposable {
     core: NodeCore
     server: GrpcServer
     dialer: GrpcDialer
+    gatewayClient: GatewayClient
     health: HealthService
     log: Log
   }) {
     this.#core = parts.core
     this.#server = parts.server
     this.#dialer = parts.dialer
+    this.#gatewayClient = parts.gatewayClient
     this.#health = parts.health
     this.#log = parts.log
     this.#report()
@@ -81,17 +88,30 @@ export class CacheNode implements AsyncDisposable {
       dialer,
       uncompress: (stored) => decompress(new ByteReader(stored), config.limits.valueBytesMax),
     })
+    const gatewayClient = new GatewayClient(
+      {
+        clock: systemClock,
+        scheduler: systemScheduler,
+        random: systemRandom,
+        dialer: new CompositeDialer(node.address, core.accept, systemScheduler, dialer),
+      },
+      node.address,
+    )
+    const gateway = new Gateway(
+      (region, prefix) => gatewayClient.region(region, prefix),
+      config.limits.valueBytesMax,
+    )
     const health = new HealthService()
     const protos = loadProtos()
     const server = await GrpcServer.listen(node.address, {
       accept: core.accept,
       streamsMax: { cache: config.limits.streamsMax, cluster: STREAMS_PER_PEER * config.nodes.length },
       messageBytesMax: Math.max(4 * MIB, config.limits.valueBytesMax + MIB),
-      services: [health.service, reflectionService(protos)],
+      services: [unaryService(cacheServiceOf(protos), gateway), health.service, reflectionService(protos)],
     })
     core.start()
     log.info('listening', { address: node.address, incarnation: core.incarnation, pid: process.pid })
-    return new CacheNode({ core, server, dialer, health, log })
+    return new CacheNode({ core, server, dialer, gatewayClient, health, log })
   }
 
   get nodeId(): string {
@@ -142,6 +162,7 @@ export class CacheNode implements AsyncDisposable {
     while (!this.#core.drain() && systemClock.monotonicMs() < deadlineMs) {
       await new Promise<void>((resolve) => systemScheduler.after(10, resolve))
     }
+    await this.#gatewayClient.close()
     this.#core.close()
     await this.#server.close(Math.max(0, Math.min(500, deadlineMs - systemClock.monotonicMs())))
     this.#dialer.close()

@@ -3,6 +3,7 @@
  * error's code in the trailer `ringcache-code`.
  */
 
+import { setMaxListeners } from 'node:events'
 import {
   Metadata,
   type ServerUnaryCall,
@@ -76,6 +77,8 @@ export function unaryService(definition: ServiceDefinition, service: CacheServic
 
 function contextOf(call: UnaryCall): CallContext {
   const controller = new AbortController()
+  // Each operation of a batch listens.
+  setMaxListeners(0, controller.signal)
   call.on('cancelled', () => controller.abort())
   const deadline = call.getDeadline()
   const atMs = deadline instanceof Date ? deadline.getTime() : deadline

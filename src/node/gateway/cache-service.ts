@@ -139,7 +139,9 @@ export interface ClearRequest {
   readonly region: string
   readonly prefix: string
 }
-export type ClearReply = Record<string, never>
+export interface ClearReply {
+  readonly removed: number
+}
 
 export interface StatsRequest {
   readonly region: string

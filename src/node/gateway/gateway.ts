@@ -5,42 +5,20 @@
  * Calls of one turn travel together like those of any client. Values pass through as they are stored.
  */
 
+import type { CacheClient } from '../../client/cache-client.ts'
 import type { Entry } from '../../client/entry.ts'
-import type {
-  DeleteOptions,
-  IncrementOptions,
-  ReadOptions,
-  ScanOptions,
-  SetOptions,
-  WriteOptions,
-} from '../../client/options.ts'
+import type { SetOptions, WriteOptions } from '../../client/options.ts'
 import { CacheError, toCacheError } from '../../kernel/errors.ts'
-import type { Version } from '../../kernel/ids.ts'
 import type { Durability, ReadKind } from '../../topology/topology.ts'
 import type * as api from './cache-service.ts'
 import { type RawValue, rawValueOf, valueMessage } from './raw-value-codec.ts'
 
-/** What the gateway needs of a client of one region. */
-export interface RegionClient {
-  getEntry(key: string, options: ReadOptions): Promise<Entry<RawValue> | undefined>
-  set(key: string, value: RawValue, options: SetOptions): Promise<GatewaySetResult>
-  delete(key: string, options: DeleteOptions): Promise<boolean>
-  has(key: string, options: ReadOptions): Promise<boolean>
-  expire(key: string, ttl: number, options: WriteOptions): Promise<boolean>
-  increment(key: string, by: number, options: IncrementOptions): Promise<number>
-  scan(pattern: string | undefined, options: ScanOptions): AsyncIterable<string> & { readonly cursor: string }
-  clear(options: WriteOptions & { readonly prefix?: string }): Promise<void>
-  stats(): Promise<object>
-}
-
-export type GatewaySetResult =
-  | { readonly ok: true; readonly version: Version }
-  | { readonly ok: false; readonly current: Entry<RawValue> | undefined }
-
-/** Finds the client of a region; '' is the default one. @throws CacheError UNKNOWN_REGION */
-export type RegionClients = (region: string) => Promise<RegionClient>
+/** The client of a region, limited to keys that begin with `prefix`. '' is the default region. */
+export type RegionClients = (region: string, prefix?: string) => Promise<CacheClient<RawValue>>
 
 const OPERATIONS_MAX = 10_000
+/** A caller may be willing to wait longer than an operation is allowed to take. */
+const TIMEOUT_MAX_MS = 30_000
 const SCAN_LIMIT_DEFAULT = 1_000
 const SCAN_LIMIT_MAX = 10_000
 
@@ -81,12 +59,16 @@ export class Gateway implements api.CacheService {
     const value = rawValueOf(request.value)
     const when = conditionOf(request.condition)
     const client = await this.#clients(request.region)
-    const result = await client.set(request.key, value, {
+    const options: SetOptions = {
       ...writeOptions(request, call),
       ...(request.ttlMs === undefined ? {} : { ttl: request.ttlMs }),
       ...(request.tags.length === 0 ? {} : { tags: request.tags }),
-      ...(when === undefined ? {} : { when }),
-    })
+    }
+    if (when === undefined) {
+      const version = await client.set(request.key, value, options as SetOptions & { when?: never })
+      return { applied: true, version }
+    }
+    const result = await client.set(request.key, value, { ...options, when })
     if (result.ok) return { applied: true, version: result.version }
     return result.current === undefined
       ? { applied: false }
@@ -149,17 +131,19 @@ export class Gateway implements api.CacheService {
       batchSize: limit,
       ...(cursor === '' ? {} : { cursor }),
     })
+    let page = scan.cursor
     for await (const key of scan) {
+      // The cursor moves with the first key of a page: only between two pages can a later call go on.
+      if (keys.length >= limit && scan.cursor !== page) return { keys, cursor: scan.cursor }
+      page = scan.cursor
       keys.push(key)
-      if (keys.length >= limit && scan.cursor !== cursor) break
     }
-    return { keys, cursor: scan.cursor }
+    return { keys, cursor: '' }
   }
 
   async clear(request: api.ClearRequest, call: api.CallContext): Promise<api.ClearReply> {
-    const client = await this.#clients(request.region)
-    await client.clear({ ...callOptions(call), prefix: request.prefix })
-    return {}
+    const client = await this.#clients(request.region, request.prefix)
+    return { removed: await client.clear(callOptions(call)) }
   }
 
   async stats(request: api.StatsRequest): Promise<api.StatsReply> {
@@ -192,7 +176,7 @@ export class Gateway implements api.CacheService {
 
 function callOptions(call: api.CallContext): { timeout?: number; signal: AbortSignal } {
   const { timeoutMs, signal } = call
-  return timeoutMs === undefined ? { signal } : { signal, timeout: timeoutMs }
+  return timeoutMs === undefined ? { signal } : { signal, timeout: Math.min(timeoutMs, TIMEOUT_MAX_MS) }
 }
 
 function writeOptions(

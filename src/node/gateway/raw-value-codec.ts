@@ -22,8 +22,8 @@ export class RawValue {
 }
 
 export class RawValueCodec extends ValueCodec {
-  constructor(rawBytesMax: number) {
-    super({ serializer: 'msgpack', compressFromBytes: Number.POSITIVE_INFINITY, rawBytesMax })
+  constructor() {
+    super({ serializer: 'msgpack', compressFromBytes: Number.POSITIVE_INFINITY, rawBytesMax: 0 })
   }
 
   override encode(value: unknown): void {

@@ -1,0 +1,65 @@
+/** The client behind the gateway, connected when it is first needed. */
+
+import { CacheClient } from '../../client/cache-client.ts'
+import { ClientCore, type ClientPorts } from '../../client/client-core.ts'
+import { resolveSettings } from '../../client/options.ts'
+import { RegionHandle } from '../../client/target.ts'
+import { type RawValue, RawValueCodec } from './raw-value-codec.ts'
+
+const CONNECT_TIMEOUT_MS = 1_000
+
+class GatewayCore extends ClientCore {
+  override readonly values: RawValueCodec = new RawValueCodec()
+}
+
+export class GatewayClient {
+  readonly #ports: ClientPorts
+  readonly #address: string
+  #core: Promise<ClientCore> | undefined
+  #closed = false
+
+  /** @param address of this process's own node */
+  constructor(ports: ClientPorts, address: string) {
+    this.#ports = ports
+    this.#address = address
+  }
+
+  /** @throws CacheError NOT_READY or UNAVAILABLE while there is no cluster to talk to. */
+  async region(name: string, prefix = ''): Promise<CacheClient<RawValue>> {
+    this.#core ??= this.#connect()
+    let core: ClientCore
+    try {
+      core = await this.#core
+    } catch (error) {
+      this.#core = undefined
+      throw error
+    }
+    const region = new RegionHandle(name === '' ? 'default' : name, prefix)
+    // Refuses an unknown region here, by name.
+    region.record(core.router.topology)
+    return new CacheClient<RawValue>(core, region)
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    const core = await this.#core?.catch(() => undefined)
+    await core?.close()
+  }
+
+  async #connect(): Promise<ClientCore> {
+    const settings = resolveSettings({
+      nodes: [this.#address],
+      connectTimeout: CONNECT_TIMEOUT_MS,
+      name: 'unary gateway',
+    })
+    const core = new GatewayCore(this.#ports, settings, async () => {})
+    try {
+      await core.contact()
+    } catch (error) {
+      await core.close()
+      throw error
+    }
+    if (this.#closed) await core.close()
+    return core
+  }
+}
