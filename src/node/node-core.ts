@@ -15,7 +15,7 @@ import { decodeTopology, encodeTopology } from '../topology/codec.ts'
 import type { Topology } from '../topology/topology.ts'
 import { FrameType } from '../wire/frames.ts'
 import type { Hello } from '../wire/handshake.ts'
-import { encodeTopologyFrame } from '../wire/peer-frames.ts'
+import { encodeTopologyFrame, type ReplicaPosition } from '../wire/peer-frames.ts'
 import type { Accept, Dialer, FrameHandler, FrameStream, StreamService } from '../wire/transport.ts'
 import { Bootstrap, type BootstrapEffect } from './bootstrap.ts'
 import { ClientSession, type SessionPorts } from './client-session.ts'
@@ -38,6 +38,8 @@ export interface PeerStatus {
   readonly nodeId: string
   readonly address: string
   readonly linked: boolean
+  /** It acknowledges what this node orders. */
+  readonly following: boolean
   /** Why it is not linked, when that is known. */
   readonly reason: string | undefined
 }
@@ -74,6 +76,7 @@ export class NodeCore implements PeerLinkHandler {
   readonly #peerSessions = new Set<PeerSession>()
   readonly #sessionPorts: SessionPorts
   readonly #peerSessionPorts: PeerSessionPorts
+  readonly #earlyResumes = new Map<PeerLink, () => void>()
   #plane: DataPlane | undefined
   #timer: Timer | undefined
   #state: 'new' | 'running' | 'draining' | 'stopped' = 'new'
@@ -180,6 +183,7 @@ export class NodeCore implements PeerLinkHandler {
         nodeId: link.nodeId,
         address: link.address,
         linked: link.isLinked,
+        following: plane?.replicator.isPeerAvailable(this.#indexOf(link)) ?? false,
         reason: link.isLinked ? undefined : link.lastError?.message,
       })),
       primaries: plane?.replicator.primaries.length ?? 0,
@@ -228,8 +232,14 @@ export class NodeCore implements PeerLinkHandler {
     this.#perform(this.#bootstrap.accepted(link.nodeId, clusterId))
   }
 
-  resumed(link: PeerLink, stream: FrameStream, positions: Parameters<PeerLinkHandler['resumed']>[2]): void {
-    this.#plane?.replicator.peerLinked(this.#indexOf(link), stream, positions)
+  resumed(link: PeerLink, stream: FrameStream, positions: readonly ReplicaPosition[]): void {
+    const plane = this.#plane
+    if (plane === undefined) {
+      // The peer learned of the topology first: its word is kept until this node has it too.
+      this.#earlyResumes.set(link, () => this.resumed(link, stream, positions))
+      return
+    }
+    plane.replicator.peerLinked(this.#indexOf(link), stream, positions)
     link.startBulk()
   }
 
@@ -238,6 +248,7 @@ export class NodeCore implements PeerLinkHandler {
   }
 
   lost(link: PeerLink): void {
+    this.#earlyResumes.delete(link)
     this.#bootstrap.lost(link.nodeId)
     this.#plane?.replicator.peerLost(this.#indexOf(link))
   }
@@ -299,6 +310,8 @@ export class NodeCore implements PeerLinkHandler {
     }
     for (const link of this.#links.values())
       link.send(encodeTopologyFrame(FrameType.commit, plane.nodeTopology))
+    for (const resume of this.#earlyResumes.values()) resume()
+    this.#earlyResumes.clear()
     for (const session of this.#peerSessions) session.adopted(plane)
     for (const session of this.#sessions) session.pushTopology(plane.clientTopology)
   }

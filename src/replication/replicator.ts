@@ -372,6 +372,8 @@ export class Replicator {
     for (const peer of this.#peers) {
       if (peer === undefined) continue
       if (nowMs - peer.lastSentMs >= HEARTBEAT_MS - 1) peer.heartbeat()
+      // What a peer had no room for before it may have room for now.
+      peer.staged()
       peer.checkSilence(this.#options.replicaTimeoutMs)
     }
   }

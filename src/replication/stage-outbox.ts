@@ -20,6 +20,8 @@ interface Stage {
   /** Peers that said they hold every byte. */
   readonly holders: Set<NodeIndex>
   readonly refused: Set<NodeIndex>
+  /** Peers that were sent every byte and have not answered. */
+  readonly sent: Set<NodeIndex>
   readonly nodes: readonly NodeIndex[]
   /** Peers still needed before the operation may be ordered; undefined once it was told. */
   waiting: { needed: number; readonly done: (error: CacheError | undefined) => void } | undefined
@@ -82,6 +84,7 @@ export class StageOutbox {
       value: value.retain(),
       holders: new Set(),
       refused: new Set(),
+      sent: new Set(),
       nodes,
       waiting: { needed, done },
       chunkOffset: -1,
@@ -125,7 +128,9 @@ export class StageOutbox {
     for (const stage of this.#stages.values()) {
       if (stage.waiting !== undefined && stage.nodes.includes(node)) this.#enqueue(node, stage)
     }
-    this.#pump(lane)
+    this.#pump(node, lane)
+    // Replicas that waited for a stage the old stream did not bring ask for it again.
+    this.#onHolder(node)
   }
 
   /** What the peer held of stages is forgotten with its stream: it may have restarted. */
@@ -136,19 +141,21 @@ export class StageOutbox {
     for (const stage of this.#stages.values()) {
       stage.holders.delete(node)
       stage.refused.delete(node)
+      stage.sent.delete(node)
     }
   }
 
   drained(node: NodeIndex): void {
     const lane = this.#lane(node)
     lane.blocked = false
-    this.#pump(lane)
+    this.#pump(node, lane)
   }
 
   /** The peer's answer to a stage. */
   answered(node: NodeIndex, stageId: number, ok: boolean): void {
     const stage = this.#stages.get(stageId)
     if (stage === undefined) return
+    stage.sent.delete(node)
     if (!ok) {
       stage.refused.add(node)
       const { waiting } = stage
@@ -184,13 +191,14 @@ export class StageOutbox {
 
   #enqueue(node: NodeIndex, stage: Stage): void {
     const lane = this.#lane(node)
-    if (lane.transfers.some((transfer) => transfer.stage === stage)) return
+    if (lane.stream === undefined && stage.waiting === undefined) return
+    if (stage.sent.has(node) || lane.transfers.some((transfer) => transfer.stage === stage)) return
     if (stage.refused.has(node)) stage.refused.delete(node)
     lane.transfers.push({ stage, offset: 0 })
-    this.#pump(lane)
+    this.#pump(node, lane)
   }
 
-  #pump(lane: Lane): void {
+  #pump(node: NodeIndex, lane: Lane): void {
     const { stream, transfers } = lane
     while (stream !== undefined && lane.stream === stream && !lane.blocked) {
       const transfer = transfers.shift()
@@ -201,6 +209,7 @@ export class StageOutbox {
       transfer.offset += bytes
       // Behind the others: so they take turns.
       if (transfer.offset < stage.value.totalBytes) transfers.push(transfer)
+      else stage.sent.add(node)
       if (!stream.send(message)) lane.blocked = true
     }
   }

@@ -1,0 +1,134 @@
+/**
+ * A whole cluster in one process, on virtual time and a simulated network: the same node code that runs in production.
+ * The same seed replays the same run, event by event.
+ */
+
+import { type Log, silentLog } from '../kernel/log.ts'
+import { SeededRandom } from '../kernel/random.ts'
+import { NodeCore } from '../node/node-core.ts'
+import { type BootstrapRegion, DEFAULT_REGION, type NodeOptions, SINGLE_NODE } from '../node/options.ts'
+import { SimulatedHost } from './simulated-host.ts'
+import { type NetworkOptions, SimulatedNetwork } from './simulated-network.ts'
+import { VirtualTime } from './virtual-time.ts'
+
+export interface TestClusterOptions {
+  /** Number of nodes, 1..9. Default 3. */
+  readonly nodes?: number
+  /** Decides every random choice of the run. Default 1. */
+  readonly seed?: number
+  readonly regions?: readonly Partial<BootstrapRegion>[]
+  /** Overrides for every node. */
+  readonly node?: Partial<NodeOptions>
+  readonly network?: NetworkOptions
+  readonly log?: Log
+}
+
+/** One machine of the cluster and the node process on it, if it runs. */
+export interface TestNode {
+  readonly nodeId: string
+  readonly address: string
+  readonly host: SimulatedHost
+  core: NodeCore | undefined
+}
+
+export class TestCluster {
+  readonly time: VirtualTime = new VirtualTime()
+  readonly network: SimulatedNetwork
+  readonly random: SeededRandom
+  readonly nodes: readonly TestNode[]
+  readonly #options: TestClusterOptions
+  readonly #hosts = new Map<string, SimulatedHost>()
+
+  constructor(options: TestClusterOptions = {}) {
+    this.#options = options
+    this.random = new SeededRandom(options.seed ?? 1)
+    this.network = new SimulatedNetwork(this.time, new SeededRandom(this.random.uint32()), options.network)
+    const nodes: TestNode[] = []
+    for (let i = 1; i <= (options.nodes ?? 3); i++) {
+      const nodeId = `node-${i}`
+      nodes.push({
+        nodeId,
+        address: `10.0.0.${i}:7401`,
+        host: new SimulatedHost(nodeId, this.time),
+        core: undefined,
+      })
+    }
+    this.nodes = nodes
+  }
+
+  /** Starts every node and waits until each serves. @throws Error when that takes over 10 s of virtual time. */
+  async start(): Promise<void> {
+    for (const node of this.nodes) this.startNode(node)
+    await this.waitFor(() => this.isServing(), 10_000)
+  }
+
+  isServing(): boolean {
+    return this.nodes.every((node) => {
+      const status = node.core?.status()
+      return status?.state === 'serving' && status.peers.every((peer) => peer.following)
+    })
+  }
+
+  /** Starts a process on the node's machine; a restart is a new incarnation. */
+  startNode(node: TestNode): void {
+    const { host } = node
+    const core = new NodeCore(this.#nodeOptions(node), {
+      clock: host,
+      scheduler: host,
+      random: new SeededRandom(this.random.uint32()),
+      log: this.#options.log ?? silentLog,
+      dialer: this.network.dialer(host),
+      uncompress: (stored) => stored,
+    })
+    node.core = core
+    this.network.listen(node.address, host, core.accept)
+    core.start()
+  }
+
+  /** kill -9: the process is gone with its memory, its connections are reset. Returns what it held, for checks. */
+  killNode(node: TestNode): NodeCore | undefined {
+    const { core } = node
+    node.core = undefined
+    node.host.crash()
+    this.network.crash(node.host)
+    return core
+  }
+
+  /** A machine for clients. */
+  clientHost(name: string): SimulatedHost {
+    let host = this.#hosts.get(name)
+    if (host === undefined) {
+      host = new SimulatedHost(name, this.time)
+      this.#hosts.set(name, host)
+    }
+    return host
+  }
+
+  /** Lets time pass until `condition` holds. @throws Error after `limitMs`. */
+  async waitFor(condition: () => boolean, limitMs = 10_000): Promise<void> {
+    const untilMs = this.time.monotonicMs() + limitMs
+    while (!condition()) {
+      if (this.time.monotonicMs() >= untilMs)
+        throw new Error(`the condition did not hold within ${limitMs} ms`)
+      await this.time.advance(5)
+    }
+  }
+
+  close(): void {
+    for (const node of this.nodes) node.core?.close()
+  }
+
+  #nodeOptions(node: TestNode): NodeOptions {
+    const regions = this.#options.regions ?? [{}]
+    return {
+      ...SINGLE_NODE,
+      clusterName: 'test',
+      nodeId: node.nodeId,
+      nodes: this.nodes.map(({ nodeId, address }) => ({ nodeId, address, zone: '' })),
+      regions: regions.map((region) => ({ ...DEFAULT_REGION, ...region })),
+      partitionCount: 8,
+      replicationFactor: Math.min(3, this.nodes.length),
+      ...this.#options.node,
+    }
+  }
+}
