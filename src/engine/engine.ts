@@ -61,7 +61,7 @@ export type { RegionStats } from './region.ts'
 /** The answer when there is no entry. */
 export const NO_ENTRY = -1
 /** What an entry costs beside its record: its row and its share of the index. Budgets count it. */
-export const ENTRY_OVERHEAD_BYTES = 24
+const ENTRY_OVERHEAD_BYTES = 24
 
 const KEY_BYTES_MAX = KEY_MASK
 const SLOTS_MAX = 0x1_0000

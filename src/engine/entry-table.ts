@@ -19,7 +19,7 @@ export type EntryIndex = number
 /** The link that leads nowhere. */
 export const NIL = 0
 /** The location of an entry that does not exist. */
-export const NO_LOCATION = 0xffff_ffff
+const NO_LOCATION = 0xffff_ffff
 /** Entry numbers take 27 bits: the key index keeps 5 bits of the hash beside them. */
 export const ENTRY_BITS = 27
 const ENTRIES_MAX = 2 ** ENTRY_BITS - 1

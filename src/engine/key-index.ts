@@ -1,7 +1,7 @@
 /**
  * From a key to its entry, one index per partition, by extendible hashing (Fagin, Nievergelt, Pippenger & Strong, 1979).
  *
- * A page holds up to 68 entries in 79 slots; a directory over the hash's top bits leads to it. A full page splits into two,
+ * A page holds up to 68 entries in 80 slots; a directory over the hash's top bits leads to it. A full page splits into two,
  * two sparse neighbours merge: growth and shrinkage cost microseconds, whatever the size. The pages of all partitions
  * come from one pool, so nothing is thrown away when an index grows.
  *
@@ -19,19 +19,19 @@ import type { MemoryLog } from './memory-log.ts'
 import { KEY_MASK, KEY_SHIFT, keyStart, RECORD_LENGTHS, RECORD_SLOTS, sameBytes } from './record.ts'
 import { chargeMemory } from './segment-pool.ts'
 
-const PAGE_WORDS = 80
-/** Word 0 of a page: its depth (hash bits that all its entries share) in the low byte, its entries above. */
-const SLOTS = PAGE_WORDS - 1
+/** Five cache lines. */
+const SLOTS = 80
 const PAGE_ENTRIES_MAX = 68
 const MERGE_PAGE_ENTRIES = 20
 const MERGED_ENTRIES_MAX = 40
-const DEPTH_MASK = 0xff
-const COUNT_SHIFT = 8
+/** The head of a page: its depth (hash bits that all its entries share) in the low 5 bits, the number of its entries above. */
+const DEPTH_MASK = 0x1f
+const COUNT_SHIFT = 5
 
 const CHUNK_SHIFT = 9
 const CHUNK_PAGES = 1 << CHUNK_SHIFT
 const CHUNK_MASK = CHUNK_PAGES - 1
-const CHUNK_BYTES = CHUNK_PAGES * PAGE_WORDS * 4
+const CHUNK_BYTES = CHUNK_PAGES * (SLOTS * 4 + 2)
 
 const ENTRY_MASK = 2 ** ENTRY_BITS - 1
 /** Hash bits that a directory may use; beyond, keys share so many bits that splitting does not help. */
@@ -49,6 +49,8 @@ export class KeyIndex {
   readonly #table: EntryTable
   readonly #log: MemoryLog
   readonly #chunks: Uint32Array[] = []
+  /** Heads of pages, by chunk: apart from the slots, so that they fit the processor's cache. */
+  readonly #heads: Uint16Array[] = []
   readonly #freePages: number[] = []
   readonly #split: Uint32Array = new Uint32Array(SLOTS)
   #freshPage = 0
@@ -97,12 +99,12 @@ export class KeyIndex {
   ): EntryIndex {
     const page = pageOf(directory, hash)
     const chunk = this.#chunks[page >>> CHUNK_SHIFT] as Uint32Array
-    const base = (page & CHUNK_MASK) * PAGE_WORDS
-    let slot = homeSlot(hash, (chunk[base] as number) & DEPTH_MASK)
+    const base = (page & CHUNK_MASK) * SLOTS
+    let slot = homeSlot(hash, this.#head(page) & DEPTH_MASK)
     const print = hash << ENTRY_BITS
     const keyBytes = end - start
     for (;;) {
-      const content = chunk[base + 1 + slot] as number
+      const content = chunk[base + slot] as number
       if (content === 0) return NIL
       if ((content ^ print) >>> ENTRY_BITS === 0) {
         const e = content & ENTRY_MASK
@@ -140,29 +142,29 @@ export class KeyIndex {
   remove(directory: Directory, hash: number, e: EntryIndex): void {
     const page = pageOf(directory, hash)
     const chunk = this.#chunks[page >>> CHUNK_SHIFT] as Uint32Array
-    const base = (page & CHUNK_MASK) * PAGE_WORDS
-    const head = chunk[base] as number
+    const base = (page & CHUNK_MASK) * SLOTS
+    const head = this.#head(page)
     const depth = head & DEPTH_MASK
     const content = slotContent(hash, e)
     let hole = homeSlot(hash, depth)
-    for (let steps = 0; chunk[base + 1 + hole] !== content; steps++) {
+    for (let steps = 0; chunk[base + hole] !== content; steps++) {
       invariant(steps < SLOTS, 'an entry is missing from its index page')
       if (++hole === SLOTS) hole = 0
     }
     // Shift back what would not be found any more across the hole.
     for (let slot = hole; ; ) {
       if (++slot === SLOTS) slot = 0
-      const moved = chunk[base + 1 + slot] as number
+      const moved = chunk[base + slot] as number
       if (moved === 0) break
       const home = homeSlot(this.#table.hash(moved & ENTRY_MASK), depth)
       const reach = slot >= home ? slot - home : slot - home + SLOTS
       const gap = slot >= hole ? slot - hole : slot - hole + SLOTS
       if (reach < gap) continue
-      chunk[base + 1 + hole] = moved
+      chunk[base + hole] = moved
       hole = slot
     }
-    chunk[base + 1 + hole] = 0
-    chunk[base] = head - (1 << COUNT_SHIFT)
+    chunk[base + hole] = 0
+    this.#setHead(page, head - (1 << COUNT_SHIFT))
     if ((head >>> COUNT_SHIFT) - 1 <= MERGE_PAGE_ENTRIES && depth > 0)
       this.#mergePage(directory, hash, page, depth)
   }
@@ -194,8 +196,8 @@ export class KeyIndex {
 
   #collectPage(page: number, bucket: number, into: EntryIndex[]): void {
     const chunk = this.#chunks[page >>> CHUNK_SHIFT] as Uint32Array
-    const base = (page & CHUNK_MASK) * PAGE_WORDS
-    for (let slot = 1; slot <= SLOTS; slot++) {
+    const base = (page & CHUNK_MASK) * SLOTS
+    for (let slot = 0; slot < SLOTS; slot++) {
       const content = chunk[base + slot] as number
       if (content === 0) continue
       const e = content & ENTRY_MASK
@@ -205,12 +207,12 @@ export class KeyIndex {
 
   #insert(page: number, hash: number, e: EntryIndex): void {
     const chunk = this.#chunks[page >>> CHUNK_SHIFT] as Uint32Array
-    const base = (page & CHUNK_MASK) * PAGE_WORDS
-    const head = chunk[base] as number
+    const base = (page & CHUNK_MASK) * SLOTS
+    const head = this.#head(page)
     let slot = homeSlot(hash, head & DEPTH_MASK)
-    while (chunk[base + 1 + slot] !== 0) if (++slot === SLOTS) slot = 0
-    chunk[base + 1 + slot] = slotContent(hash, e)
-    chunk[base] = head + (1 << COUNT_SHIFT)
+    while (chunk[base + slot] !== 0) if (++slot === SLOTS) slot = 0
+    chunk[base + slot] = slotContent(hash, e)
+    this.#setHead(page, head + (1 << COUNT_SHIFT))
   }
 
   /** Divides a page by the first hash bit that its entries need not share. */
@@ -255,14 +257,14 @@ export class KeyIndex {
   /** Empties a page, gives it another depth, and leaves its entries in `#split`. */
   #drain(page: number, depth: number): number {
     const chunk = this.#chunks[page >>> CHUNK_SHIFT] as Uint32Array
-    const base = (page & CHUNK_MASK) * PAGE_WORDS
+    const base = (page & CHUNK_MASK) * SLOTS
     let count = 0
-    for (let slot = 1; slot <= SLOTS; slot++) {
+    for (let slot = 0; slot < SLOTS; slot++) {
       const content = chunk[base + slot] as number
       if (content !== 0) this.#split[count++] = content & ENTRY_MASK
       chunk[base + slot] = 0
     }
-    chunk[base] = depth
+    this.#setHead(page, depth)
     return count
   }
 
@@ -290,19 +292,23 @@ export class KeyIndex {
     if (page === undefined) {
       if (this.#freshPage >>> CHUNK_SHIFT === this.#chunks.length) {
         chargeMemory(this.#memory, CHUNK_BYTES)
-        this.#chunks.push(new Uint32Array(CHUNK_PAGES * PAGE_WORDS))
+        this.#chunks.push(new Uint32Array(CHUNK_PAGES * SLOTS))
+        this.#heads.push(new Uint16Array(CHUNK_PAGES))
       }
       page = this.#freshPage++
     }
-    const chunk = this.#chunks[page >>> CHUNK_SHIFT] as Uint32Array
-    const base = (page & CHUNK_MASK) * PAGE_WORDS
-    chunk.fill(0, base, base + PAGE_WORDS)
-    chunk[base] = depth
+    const base = (page & CHUNK_MASK) * SLOTS
+    ;(this.#chunks[page >>> CHUNK_SHIFT] as Uint32Array).fill(0, base, base + SLOTS)
+    this.#setHead(page, depth)
     return page
   }
 
   #head(page: number): number {
-    return (this.#chunks[page >>> CHUNK_SHIFT] as Uint32Array)[(page & CHUNK_MASK) * PAGE_WORDS] as number
+    return (this.#heads[page >>> CHUNK_SHIFT] as Uint16Array)[page & CHUNK_MASK] as number
+  }
+
+  #setHead(page: number, head: number): void {
+    ;(this.#heads[page >>> CHUNK_SHIFT] as Uint16Array)[page & CHUNK_MASK] = head
   }
 
   #forEachPage(directory: Directory, visit: (page: number) => void): void {

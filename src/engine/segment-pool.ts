@@ -72,7 +72,7 @@ export class SegmentPool {
 }
 
 /** Whether `bytes` more stay within the account's limit. */
-export function hasRoom(memory: MemoryAccount, bytes: number): boolean {
+function hasRoom(memory: MemoryAccount, bytes: number): boolean {
   return memory.totalBytes + bytes <= memory.limitBytes
 }
 
