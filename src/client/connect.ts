@@ -1,0 +1,108 @@
+/**
+ * The way in: puts the machine's clock, randomness and network behind a client. With `embedded: true` a whole node runs in this
+ * process, reached without a socket: same engine, same semantics, gone with the process.
+ */
+
+import { GrpcDialer } from '../adapters/grpc/dialer.ts'
+import { systemClock } from '../adapters/system/clock.ts'
+import { systemRandom } from '../adapters/system/random.ts'
+import { systemScheduler } from '../adapters/system/scheduler.ts'
+import { ByteReader } from '../kernel/bytes.ts'
+import { CacheError } from '../kernel/errors.ts'
+import { silentLog } from '../kernel/log.ts'
+import { type Bytes, type Duration, parseBytes } from '../kernel/units.ts'
+import type { EvictionPolicyName } from '../topology/topology.ts'
+import { LoopbackNetwork } from '../wire/loopback.ts'
+import type { Cache } from './cache.ts'
+import { openClient } from './cache-client.ts'
+import type { ClientPorts } from './client-core.ts'
+import { decompress } from './codecs/compression.ts'
+import { type ConnectOptions, parseTtlMs, resolveSettings } from './options.ts'
+
+const EMBEDDED_ADDRESS = 'embedded:0'
+
+/** A region of an embedded node. Sizes and times as in cluster.yaml. */
+export interface EmbeddedRegion {
+  readonly name: string
+  readonly size?: Bytes
+  readonly maxEntries?: number
+  readonly ttl?: Duration
+  readonly policy?: EvictionPolicyName
+}
+
+export interface EmbeddedOptions {
+  /** Regions besides `default`. A region named `default` replaces it. */
+  readonly regions?: readonly EmbeddedRegion[]
+  /** Memory the node may hold. Default 1 GiB. */
+  readonly memory?: Bytes
+}
+
+/**
+ * Connects to a cluster, or starts a node inside this process.
+ * @throws CacheError INVALID_ARGUMENT for a wrong option, UNAVAILABLE when no node answers within `connectTimeout`, NOT_READY
+ * when the cluster is still starting, UNKNOWN_REGION.
+ */
+export async function connect<V = unknown>(
+  options: ConnectOptions & { readonly embedded?: boolean | EmbeddedOptions },
+): Promise<Cache<V>> {
+  const { embedded, ...rest } = options
+  if (embedded === undefined || embedded === false) {
+    const settings = resolveSettings(rest)
+    if (settings.nodes.length === 0) {
+      throw new CacheError(
+        'INVALID_ARGUMENT',
+        "connect needs the address of a node, such as { nodes: ['127.0.0.1:7401'] }, or { embedded: true }",
+      )
+    }
+    return openClient<V>({ ...machine(), dialer: new GrpcDialer() }, settings)
+  }
+  if (rest.nodes !== undefined) {
+    throw new CacheError('INVALID_ARGUMENT', 'give either nodes or embedded, not both')
+  }
+  return startEmbedded<V>(rest, embedded === true ? {} : embedded)
+}
+
+async function startEmbedded<V>(options: ConnectOptions, embedded: EmbeddedOptions): Promise<Cache<V>> {
+  const settings = resolveSettings({ ...options, nodes: [EMBEDDED_ADDRESS] })
+  // Loaded only here: a client of a remote cluster needs no engine.
+  const { NodeCore } = await import('../node/node-core.ts')
+  const { DEFAULT_REGION, SINGLE_NODE } = await import('../node/options.ts')
+  const regions = (embedded.regions ?? []).map((region) => ({
+    ...DEFAULT_REGION,
+    name: region.name,
+    sizeBytes: region.size === undefined ? 0 : parseBytes(region.size, `size of region ${region.name}`),
+    maxEntries: region.maxEntries ?? 0,
+    ttlMs: region.ttl === undefined ? 0 : parseTtlMs(region.ttl),
+    policy: region.policy ?? DEFAULT_REGION.policy,
+  }))
+  const withDefault = regions.some((region) => region.name === DEFAULT_REGION.name)
+    ? regions
+    : [DEFAULT_REGION, ...regions]
+  const ports = machine()
+  const network = new LoopbackNetwork(ports.scheduler)
+  const node = new NodeCore(
+    {
+      ...SINGLE_NODE,
+      nodes: [{ nodeId: SINGLE_NODE.nodeId, address: EMBEDDED_ADDRESS, zone: '' }],
+      regions: withDefault,
+      ...(embedded.memory === undefined ? {} : { memoryLimitBytes: parseBytes(embedded.memory, 'memory') }),
+    },
+    {
+      ...ports,
+      log: silentLog,
+      dialer: network.dialer(),
+      uncompress: (stored) => decompress(new ByteReader(stored), SINGLE_NODE.valueBytesMax),
+    },
+  )
+  network.listen(EMBEDDED_ADDRESS, node.accept)
+  node.start()
+  const close = async (): Promise<void> => {
+    node.close()
+    network.unlisten(EMBEDDED_ADDRESS)
+  }
+  return openClient<V>({ ...ports, dialer: network.dialer() }, settings, close)
+}
+
+function machine(): Omit<ClientPorts, 'dialer'> {
+  return { clock: systemClock, scheduler: systemScheduler, random: systemRandom }
+}
