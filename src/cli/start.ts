@@ -1,7 +1,6 @@
 /** `ringcache start`: runs one node of a cluster in this process until it is told to stop. */
 
 import { Command } from 'commander'
-import { loadClusterConfig } from '../config/load.ts'
 import { CacheNode } from '../node/cache-node.ts'
 
 export function startCommand(): Command {
@@ -9,8 +8,8 @@ export function startCommand(): Command {
     .description('Run one node of a cluster until SIGTERM or SIGINT.')
     .requiredOption('-n, --node <id>', 'which node of the configuration this is')
     .option('-c, --config <file>', 'configuration of the cluster', 'cluster.yaml')
-    .action(async ({ node: nodeId, config: file }: { node: string; config: string }) => {
-      const node = await CacheNode.start({ config: await loadClusterConfig(file), nodeId })
+    .action(async ({ node: nodeId, config }: { node: string; config: string }) => {
+      const node = await CacheNode.start({ config, nodeId })
       let stopping = false
       const stop = (): void => {
         // A second signal does not wait any longer.

@@ -16,6 +16,7 @@ import { systemRandom } from '../adapters/system/random.ts'
 import { systemScheduler } from '../adapters/system/scheduler.ts'
 import { decompress } from '../client/codecs/compression.ts'
 import type { ClusterConfig, NodeConfig } from '../config/cluster-config.ts'
+import { loadClusterConfig, resolveClusterConfig } from '../config/load.ts'
 import { isLoopback } from '../kernel/address.ts'
 import { ByteReader } from '../kernel/bytes.ts'
 import { CacheError } from '../kernel/errors.ts'
@@ -28,8 +29,8 @@ import { NodeCore, type NodeStatus } from './node-core.ts'
 import type { NodeOptions } from './options.ts'
 
 export interface CacheNodeOptions {
-  /** As `loadClusterConfig` or `resolveClusterConfig` returns it. */
-  readonly config: ClusterConfig
+  /** Path of a cluster.yaml, or an object shaped as one. */
+  readonly config: string | object
   /** Which of its nodes this process is. */
   readonly nodeId: string
   /** Default: JSON lines on standard output, at the level of the configuration. */
@@ -73,10 +74,14 @@ export class CacheNode implements AsyncDisposable {
 
   /**
    * Listens and meets the other nodes. Resolves once it listens; `whenServing` tells when the cluster stands.
-   * @throws CacheError CONFIGURATION when the node is not in the configuration or cannot listen at its address.
+   * @throws CacheError CONFIGURATION when the configuration is wrong, has no such node, or it cannot listen at its address.
    */
   static async start(options: CacheNodeOptions): Promise<CacheNode> {
-    const { config, nodeId } = options
+    const { nodeId } = options
+    const config =
+      typeof options.config === 'string'
+        ? await loadClusterConfig(options.config)
+        : resolveClusterConfig(options.config)
     const node = findNode(config, nodeId)
     const log = options.log ?? createSystemLog({ level: config.log.level, fields: { node: nodeId } })
     const dialer = new GrpcDialer()

@@ -1,6 +1,5 @@
 /** Real nodes on real sockets, in this process. */
 
-import { resolveClusterConfig } from '../../src/config/load.ts'
 import { silentLog } from '../../src/kernel/log.ts'
 import { CacheNode } from '../../src/node/cache-node.ts'
 
@@ -17,12 +16,12 @@ export async function startNodeCluster(
   more: object = {},
 ): Promise<NodeCluster> {
   const addresses = Array.from({ length: count }, (_, index) => `127.0.0.1:${firstPort + index}`)
-  const config = resolveClusterConfig({
+  const config = {
     nodes: addresses.map((address, index) => ({ id: `node${index + 1}`, address, zone: `zone${index + 1}` })),
     memory: { limit: '128mb' },
     replication: { partitions: 64, backlog: '16mb' },
     ...more,
-  })
+  }
   const nodes = await Promise.all(
     config.nodes.map(({ id }) => CacheNode.start({ config, nodeId: id, log: silentLog })),
   )
