@@ -54,7 +54,12 @@ export function writeGraph(value: unknown): unknown[] {
 /** @throws CacheError SERIALIZATION when the table is not one that `writeGraph` returns. */
 export function readGraph(table: unknown): unknown {
   if (!Array.isArray(table) || table.length === 0) throw malformed()
-  return new GraphReader(table).read()
+  try {
+    return new GraphReader(table).read()
+  } catch (cause) {
+    // A damaged RegExp or lone index fails in many ways.
+    throw cause instanceof CacheError ? cause : malformed(cause)
+  }
 }
 
 class GraphWriter {
@@ -350,6 +355,6 @@ function hasOwnForm(value: object): boolean {
   )
 }
 
-function malformed(): CacheError {
-  return new CacheError('SERIALIZATION', 'the stored value is not a well-formed value graph')
+function malformed(cause?: unknown): CacheError {
+  return new CacheError('SERIALIZATION', 'the stored value is not a well-formed value graph', { cause })
 }
