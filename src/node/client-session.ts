@@ -136,12 +136,17 @@ export class ClientSession implements FrameHandler, OutcomeSink {
     this.#writeError(outcome.requestId, error)
   }
 
-  /** The topology changed, or the first was committed. */
-  pushTopology(topology: Uint8Array): void {
+  /** The first topology was committed, or it changed. */
+  pushTopology(plane: DataPlane): void {
     if (this.#state !== 'open') return
-    const w = new ByteWriter(16 + topology.length)
+    const expected = this.hello?.clusterId ?? ''
+    if (expected !== '' && expected !== plane.clusterId) {
+      this.#refuse(wrongCluster(plane.clusterId, expected))
+      return
+    }
+    const w = new ByteWriter(16 + plane.clientTopology.length)
     beginFrame(w, FrameType.topology)
-    w.blob(topology)
+    w.blob(plane.clientTopology)
     this.#stream.send(finishFrame(w))
     this.#proceed()
   }
@@ -179,10 +184,7 @@ export class ClientSession implements FrameHandler, OutcomeSink {
     const { options, incarnation } = this.#ports
     const plane = this.#ports.dataPlane()
     if (hello.clusterId !== '' && plane !== undefined && plane.clusterId !== hello.clusterId) {
-      throw new CacheError(
-        'WRONG_CLUSTER',
-        `this node belongs to cluster ${plane.clusterId}, the client expects ${hello.clusterId}: the cluster was started anew, or the address is wrong; connect again`,
-      )
+      throw wrongCluster(plane.clusterId, hello.clusterId)
     }
     this.hello = hello
     this.#sessionLow = sessionWord(hello.session, 0)
@@ -566,4 +568,11 @@ export class ClientSession implements FrameHandler, OutcomeSink {
 /** The low (0) or high (1) half of a session's 64 bits. */
 function sessionWord(session: string, half: 0 | 1): number {
   return Number.parseInt(session.slice(8 * half, 8 * half + 8), 16) >>> 0
+}
+
+function wrongCluster(own: string, expected: string): CacheError {
+  return new CacheError(
+    'WRONG_CLUSTER',
+    `this node belongs to cluster ${own}, the client expects ${expected}: the cluster was started anew, or the address is wrong; connect again`,
+  )
 }

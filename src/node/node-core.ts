@@ -313,7 +313,7 @@ export class NodeCore implements PeerLinkHandler {
     for (const resume of this.#earlyResumes.values()) resume()
     this.#earlyResumes.clear()
     for (const session of this.#peerSessions) session.adopted(plane)
-    for (const session of this.#sessions) session.pushTopology(plane.clientTopology)
+    for (const session of [...this.#sessions]) session.pushTopology(plane)
   }
 
   #stateName(): NodeStatus['state'] {

@@ -1,0 +1,106 @@
+import { afterEach, describe, expect, it } from 'vitest'
+import type { Cache } from '../../src/client/cache.ts'
+import { CacheError } from '../../src/kernel/errors.ts'
+import { createTestCluster, type TestCluster, type TestNode } from '../../src/testing/test-cluster.ts'
+
+let cluster: TestCluster
+
+afterEach(() => cluster.close())
+
+async function connected(seed: number): Promise<Cache<unknown>> {
+  cluster = await createTestCluster({ nodes: 3, seed })
+  return cluster.connect()
+}
+
+async function outcome(promise: Promise<unknown>): Promise<string> {
+  try {
+    await cluster.run(promise)
+    return 'ok'
+  } catch (error) {
+    return error instanceof CacheError ? error.code : String(error)
+  }
+}
+
+const keys = Array.from({ length: 40 }, (_, i) => `key-${i}`)
+
+describe('the real client on a simulated cluster', () => {
+  it('writes, reads, counts, scans and clears', async () => {
+    const cache = await connected(1)
+    const versions = await cluster.run(cache.mset(keys.map((key, i) => [key, { i }] as const)))
+    expect([...versions.values()].every((version) => !(version instanceof CacheError))).toBe(true)
+    expect(await cluster.run(cache.mget([...keys, 'none']))).toEqual([
+      ...keys.map((_, i) => ({ i })),
+      undefined,
+    ])
+    expect(await cluster.run(cache.increment('n', 5))).toBe(5)
+    const seen: string[] = []
+    const scan = (async (): Promise<void> => {
+      for await (const key of cache.scan('key-*')) seen.push(key)
+    })()
+    await cluster.run(scan)
+    expect(seen.sort()).toEqual([...keys].sort())
+    await cluster.run(cache.clear())
+    expect(await cluster.run(cache.get('key-1'))).toBeUndefined()
+  })
+
+  it('stores large values on every replica', async () => {
+    const cache = await connected(2)
+    const value = Uint8Array.from({ length: 3_000_000 }, (_, i) => (i * 7919) >>> 3)
+    await cluster.run(cache.set('large', value))
+    const read = (await cluster.run(cache.get('large'))) as Uint8Array
+    expect(Buffer.compare(read, value)).toBe(0)
+    await cluster.time.advance(1000)
+    const holders = cluster.nodes.filter((node) => (node.core?.status().entries ?? 0) > 0)
+    expect(holders).toHaveLength(3)
+  })
+
+  it('goes on writing at quorum while one backup is dead', async () => {
+    const cache = await connected(3)
+    const dead = cluster.nodes[2] as TestNode
+    cluster.killNode(dead)
+    await cluster.time.advance(1000)
+    const outcomes = await Promise.all(keys.map((key) => outcome(cache.set(key, 1))))
+    // A third of the partitions had their primary there.
+    expect(new Set(outcomes)).toEqual(new Set(['ok', 'UNAVAILABLE']))
+    expect(outcomes.filter((one) => one === 'ok').length).toBeGreaterThan(15)
+  })
+
+  it('tells soon and clearly that the primary of a key is dead', async () => {
+    const cache = await connected(4)
+    cluster.killNode(cluster.nodes[0] as TestNode)
+    await cluster.time.advance(2000)
+    const startedMs = cluster.time.monotonicMs()
+    const outcomes = await Promise.all(keys.map((key) => outcome(cache.get(key))))
+    expect(new Set(outcomes)).toEqual(new Set(['ok', 'UNAVAILABLE']))
+    expect(cluster.time.monotonicMs() - startedMs).toBeLessThan(1000)
+  })
+
+  it('takes a write once, however often its connection breaks', async () => {
+    const cache = await connected(5)
+    for (let round = 0; round < 30; round++) {
+      const counted = cache.increment('counter', 1, { timeout: 5000 })
+      for (const node of cluster.nodes)
+        cluster.time.after(round % 4, () => cluster.network.reset('app', node.nodeId))
+      expect(await cluster.run(counted)).toBe(round + 1)
+    }
+  })
+
+  it('refuses what another cluster has to say after all nodes restarted', async () => {
+    const cache = await connected(6)
+    await cluster.run(cache.set('a', 1))
+    for (const node of cluster.nodes) cluster.killNode(node)
+    for (const node of cluster.nodes) cluster.startNode(node)
+    await cluster.waitFor(() => cluster.isServing())
+    expect(await outcome(cache.get('a', { timeout: 3000 }))).toBe('WRONG_CLUSTER')
+  })
+
+  it('gives up a write to a replica set that has lost its majority, without doing it', async () => {
+    const cache = await connected(7)
+    cluster.killNode(cluster.nodes[1] as TestNode)
+    cluster.killNode(cluster.nodes[2] as TestNode)
+    await cluster.time.advance(3000)
+    const outcomes = new Set(await Promise.all(keys.map((key) => outcome(cache.set(key, 1)))))
+    expect(outcomes).toEqual(new Set(['NOT_ENOUGH_REPLICAS', 'UNAVAILABLE']))
+    expect(await outcome(cache.set(keys[0] as string, 1, { durability: 'one' }))).toMatch(/ok|UNAVAILABLE/)
+  })
+})
