@@ -30,8 +30,8 @@ export const Status = {
   ok: 0,
   /** There is no such entry. No payload. */
   absent: 1,
-  /** The condition did not hold. Set, delete: a byte 1 and the entry as GET_ENTRY returns it, or a byte 0 when absent.
-   * Atomic: varint index of the check that failed. */
+  /** The condition did not hold. Set, delete: a byte 1 and the entry as GET_ENTRY returns it, a byte 2 and the entry without
+   * its value when that is too large to travel here, or a byte 0 when absent. Atomic: varint index of the check that failed. */
   conditionFailed: 2,
   /** Get, getEntry: the value is too large to travel here; ask again on a bulk stream. Payload: varint of its length. */
   large: 3,
