@@ -1,0 +1,290 @@
+import { describe, expect, it } from 'vitest'
+import { CacheError } from '../../../src/kernel/errors.ts'
+import type { Epoch, PartitionEpoch } from '../../../src/kernel/ids.ts'
+import { Opcode } from '../../../src/wire/operations.ts'
+import { makeBench, openBench } from '../../support/client-on-loopback.ts'
+import type { FakeNode } from '../../support/fake-node.ts'
+
+function only(nodes: readonly FakeNode[]): FakeNode {
+  const [node] = nodes
+  if (node === undefined || nodes.length > 1) throw new Error('expected one node')
+  return node
+}
+
+describe('retries', () => {
+  for (const code of [
+    'NOT_PRIMARY',
+    'NO_ROLE',
+    'STALE_EPOCH',
+    'OVERLOADED',
+    'UNAVAILABLE',
+    'NOT_READY',
+  ] as const) {
+    it(`repeats a write that was refused with ${code}, under its id`, async () => {
+      const { cache, run, cluster } = await openBench({}, { nodes: 1 })
+      const node = only(cluster.nodes)
+      let refusals = 2
+      node.behave = () => (refusals-- > 0 ? code : undefined)
+      await run(cache.set('k', 1))
+      expect(node.received.map((op) => op.opcode)).toEqual([Opcode.set, Opcode.set, Opcode.set])
+      expect(new Set(node.received.map((op) => `${op.session}/${op.counter}`)).size).toBe(1)
+    })
+  }
+
+  for (const code of [
+    'INVALID_ARGUMENT',
+    'VALUE_TOO_LARGE',
+    'NOT_ENOUGH_REPLICAS',
+    'WRONG_TYPE',
+    'OUTCOME_UNKNOWN',
+  ] as const) {
+    it(`does not repeat what was refused with ${code}`, async () => {
+      const { cache, failure, cluster } = await openBench({}, { nodes: 1 })
+      const node = only(cluster.nodes)
+      node.behave = () => code
+      expect(await failure(cache.set('k', 1))).toMatchObject({ code })
+      expect(node.received).toHaveLength(1)
+    })
+  }
+
+  it('repeats a write after the connection was lost, under its id, and reads too', async () => {
+    const { cache, run, cluster, time } = await openBench({}, { nodes: 1 })
+    const node = only(cluster.nodes)
+    node.behave = () => 'hold'
+    const write = cache.increment('n', 5)
+    const read = cache.get('other')
+    await time.advance(5)
+    node.behave = undefined
+    for (const stream of node.streams) stream.close(true)
+    expect(await run(write)).toBe(10) // the fake node counts it twice; a real one knows the id
+    expect(await run(read)).toBeUndefined()
+    const ids = node.received
+      .filter((op) => op.opcode === Opcode.increment)
+      .map((op) => `${op.session}/${op.counter}`)
+    expect(ids).toHaveLength(2)
+    expect(new Set(ids).size).toBe(1)
+  })
+
+  it('reports a write that was sent and never confirmed as OUTCOME_UNKNOWN', async () => {
+    const { cache, cluster, time } = await openBench({}, { nodes: 1 })
+    const node = only(cluster.nodes)
+    node.behave = () => 'hold'
+    const write = cache.set('k', 1).catch((error: unknown) => error)
+    const read = cache.get('k').catch((error: unknown) => error)
+    await time.advance(5)
+    cluster.kill(0)
+    await time.advance(1_000)
+    expect(await write).toMatchObject({ code: 'OUTCOME_UNKNOWN', retryable: false })
+    expect(await read).toMatchObject({ code: 'UNAVAILABLE', retryable: true, node: 'node-1' })
+  })
+
+  it('fails fast, naming the node, when a primary is dead; other nodes are not affected', async () => {
+    const { cache, run, failure, cluster, time } = await openBench()
+    const key = 'k0'
+    const dead = cluster.nodes.indexOf(cluster.primaryOf(key))
+    cluster.kill(dead)
+    const before = time.monotonicMs()
+    const error = (await failure(cache.set(key, 1))) as CacheError
+    expect(error.code).toBe('UNAVAILABLE')
+    expect(error.node).toBe(`node-${dead + 1}`)
+    expect(error.message).toContain(`node-${dead + 1}`)
+    expect(time.monotonicMs() - before).toBeLessThan(1000)
+    // From now on at once.
+    const again = time.monotonicMs()
+    expect(await failure(cache.get(key))).toMatchObject({ code: 'UNAVAILABLE' })
+    expect(time.monotonicMs() - again).toBeLessThan(5)
+    const other = Array.from({ length: 50 }, (_, i) => `x${i}`).find(
+      (name) => cluster.primaryOf(name) !== cluster.nodes[dead],
+    )
+    await run(cache.set(other as string, 1))
+    cluster.revive(dead)
+    await time.advance(2_500)
+    await run(cache.set(key, 1))
+  })
+
+  it('gives up "not responsible" after a few tries', async () => {
+    const { cache, failure, cluster, time } = await openBench({}, { nodes: 1 })
+    only(cluster.nodes).behave = () => 'NO_ROLE'
+    const before = time.monotonicMs()
+    expect(await failure(cache.get('k'))).toMatchObject({ code: 'NO_ROLE' })
+    expect(time.monotonicMs() - before).toBeLessThan(600)
+  })
+
+  it('follows a newer topology that a node pushes', async () => {
+    const { cache, run, cluster, time } = await openBench({}, { nodes: 2, partitions: 1 })
+    const [first, second] = cluster.nodes
+    if (first === undefined || second === undefined) throw new Error('two nodes')
+    await run(cache.set('k', 1))
+    expect(first.received).toHaveLength(1)
+    cluster.topology = {
+      ...cluster.topology,
+      epoch: 2 as Epoch,
+      partitions: [
+        { partitionEpoch: 2 as PartitionEpoch, primary: 1, inSync: [1, 0], learners: [], unsettled: [] },
+      ],
+    }
+    first.push(cluster.topology)
+    await time.advance(5)
+    await run(cache.set('k', 2))
+    expect(second.received).toHaveLength(1)
+  })
+
+  it('keeps the id of its first session when a write moves to another node', async () => {
+    const { cache, run, cluster } = await openBench({}, { nodes: 2, partitions: 1 })
+    const [first, second] = cluster.nodes
+    if (first === undefined || second === undefined) throw new Error('two nodes')
+    first.behave = () => {
+      cluster.topology = {
+        ...cluster.topology,
+        epoch: 2 as Epoch,
+        partitions: [
+          { partitionEpoch: 2 as PartitionEpoch, primary: 1, inSync: [1, 0], learners: [], unsettled: [] },
+        ],
+      }
+      first.push(cluster.topology)
+      return 'NOT_PRIMARY'
+    }
+    await run(cache.set('k', 1))
+    const [original] = first.received
+    const [retried] = second.received
+    expect(retried?.session).toBe(original?.session)
+    expect(retried?.counter).toBe(original?.counter)
+    expect(retried?.session).not.toBe(second.hellos[0]?.session)
+  })
+
+  it('asks the policy of the application', async () => {
+    const asked: [number, string][] = []
+    const { cache, failure, cluster } = await openBench(
+      {
+        retry: (attempt, error) => {
+          asked.push([attempt, error.code])
+          return attempt < 3 ? 1 : false
+        },
+      },
+      { nodes: 1 },
+    )
+    only(cluster.nodes).behave = () => 'OVERLOADED'
+    expect(await failure(cache.get('k'))).toMatchObject({ code: 'OVERLOADED' })
+    expect(asked).toEqual([
+      [1, 'OVERLOADED'],
+      [2, 'OVERLOADED'],
+      [3, 'OVERLOADED'],
+    ])
+  })
+
+  it('raises the watermark as writes finish', async () => {
+    const { cache, run, cluster } = await openBench({}, { nodes: 1 })
+    const node = only(cluster.nodes)
+    for (let i = 0; i < 5; i++) await run(cache.set('k', i))
+    await run(cache.get('k'))
+    expect(node.received.map((op) => op.counter)).toEqual([1, 2, 3, 4, 5, 0])
+    expect(node.received.map((op) => op.firstIncomplete)).toEqual([1, 2, 3, 4, 5, 6])
+  })
+})
+
+describe('connecting', () => {
+  it('waits for a cluster that is still starting', async () => {
+    const bench = makeBench()
+    for (const node of bench.cluster.nodes) node.notReady = true
+    bench.time.after(1_000, () => {
+      for (const node of bench.cluster.nodes) {
+        node.notReady = false
+        node.push(bench.cluster.topology)
+      }
+    })
+    const cache = await bench.connect()
+    await bench.run(cache.set('a', 1))
+  })
+
+  it('says why no node could be used', async () => {
+    const bench = makeBench()
+    bench.cluster.kill(0)
+    const error = await bench.connect({ connectTimeout: '1s' }).catch((reason: unknown) => reason)
+    expect(error).toMatchObject({ code: 'UNAVAILABLE' })
+    expect((error as CacheError).message).toContain(bench.cluster.addresses[0])
+    const starting = makeBench()
+    for (const node of starting.cluster.nodes) node.notReady = true
+    expect(await starting.connect({ connectTimeout: '1s' }).catch((reason: unknown) => reason)).toMatchObject(
+      { code: 'NOT_READY' },
+    )
+  })
+
+  it('uses whichever of several addresses answers', async () => {
+    const bench = makeBench()
+    bench.cluster.kill(0)
+    const cache = await bench.connect({ nodes: bench.cluster.addresses })
+    const alive = Array.from({ length: 50 }, (_, i) => `x${i}`).find(
+      (name) => bench.cluster.primaryOf(name) !== bench.cluster.nodes[0],
+    )
+    await bench.run(cache.set(alive as string, 1))
+  })
+
+  it('refuses a cluster that was started anew', async () => {
+    const { cache, run, failure, cluster, time } = await openBench({}, { nodes: 1 })
+    await run(cache.set('k', 1))
+    cluster.topology = {
+      ...cluster.topology,
+      clusterId: 'ffeeddccbbaa99887766554433221100' as typeof cluster.topology.clusterId,
+    }
+    for (const stream of only(cluster.nodes).streams) stream.close(true)
+    await time.advance(100)
+    const error = (await failure(cache.get('k'))) as CacheError
+    expect(error.code).toBe('WRONG_CLUSTER')
+    expect(error).toBeInstanceOf(CacheError)
+  })
+
+  it('numbers its streams upwards within one session', async () => {
+    const { cluster, time } = await openBench({}, { nodes: 1 })
+    const node = only(cluster.nodes)
+    for (let i = 0; i < 3; i++) {
+      await time.advance(3_000)
+      for (const stream of node.streams) stream.close(true)
+    }
+    await time.advance(3_000)
+    const numbers = node.hellos.map((hello) => hello.streamNumber)
+    expect(numbers).toEqual([1, 2, 3, 4])
+    expect(new Set(node.hellos.map((hello) => hello.session)).size).toBe(1)
+  })
+
+  it('waits longer and longer between attempts, at most 2 s', async () => {
+    const { cluster, network, time } = await openBench({}, { nodes: 1 })
+    const attempts: number[] = []
+    cluster.kill(0)
+    network.listen(cluster.addresses[0] as string, (_service, stream) => {
+      attempts.push(time.monotonicMs())
+      stream.close(true)
+      return { frame: () => {}, drained: () => {}, closed: () => {} }
+    })
+    await time.advance(20_000)
+    const gaps = attempts.slice(1).map((at, i) => at - (attempts[i] as number))
+    expect(gaps[0]).toBeLessThanOrEqual(50)
+    for (const gap of gaps) expect(gap).toBeLessThanOrEqual(2_001)
+    expect(attempts.length).toBeLessThan(30)
+  })
+
+  it('sends nothing more to a node that goes away, and comes back to it', async () => {
+    const { cache, run, cluster, time } = await openBench({}, { nodes: 1 })
+    const node = only(cluster.nodes)
+    node.goAway()
+    await time.advance(1)
+    expect(await run(cache.get('k'))).toBeUndefined()
+    expect(node.hellos).toHaveLength(2)
+  })
+})
+
+describe('closing', () => {
+  it('rejects what is pending and all that follows, and leaves no timer behind', async () => {
+    const { cache, run, failure, cluster, time } = await openBench()
+    for (const node of cluster.nodes) node.behave = () => 'hold'
+    const read = cache.get('a').catch((error: unknown) => error)
+    const write = cache.set('a', 1).catch((error: unknown) => error)
+    await time.advance(5)
+    await run(cache.close())
+    expect(await read).toMatchObject({ code: 'CLOSED' })
+    expect(await write).toMatchObject({ code: 'OUTCOME_UNKNOWN' })
+    expect(await failure(cache.get('a'))).toMatchObject({ code: 'CLOSED' })
+    await run(cache.close())
+    await time.advance(10)
+    expect(time.pending).toBe(0)
+  })
+})
