@@ -64,6 +64,7 @@ export class DataPlane {
       {
         backlogBytes: options.backlogBytes,
         replicaTimeoutMs: options.replicaTimeoutMs,
+        keyBytesMax: options.keyBytesMax,
         valueBytesMax: options.valueBytesMax,
         stagingBytes: 8 * options.valueBytesMax,
         timeoutMaxMs: options.timeoutMaxMs,
@@ -77,7 +78,7 @@ export class DataPlane {
         clock,
         counters: this.counters,
         nodeId: options.nodeId,
-        keyBytesMax: options.keyBytesMax,
+        limits: options,
         stats: (regionId) => JSON.stringify(this.regionStats(regionId)),
       },
       new ByteWriter(4096),

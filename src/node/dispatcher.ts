@@ -11,6 +11,7 @@ import { writeEntryHead, writeEntryValue } from '../replication/entry-result.ts'
 import type { WriteRequest } from '../replication/primary.ts'
 import type { Replica } from '../replication/replica.ts'
 import type { Replicator } from '../replication/replicator.ts'
+import { checkKey, checkWrite, type WriteLimits } from '../replication/write-limits.ts'
 import type { ReadKind } from '../topology/topology.ts'
 import { INLINE_VALUE_BYTES_MAX } from '../wire/frames.ts'
 import { Opcode, type Operation, ReadCode } from '../wire/operations.ts'
@@ -35,7 +36,7 @@ export interface DispatcherPorts {
   readonly clock: Clock
   readonly counters: RegionCounters
   readonly nodeId: string
-  readonly keyBytesMax: number
+  readonly limits: WriteLimits
   /** What STATS answers, as JSON. */
   stats(regionId: number): string
 }
@@ -64,8 +65,8 @@ export class Dispatcher {
     w: ByteWriter,
     download: StartDownload | undefined,
   ): void {
-    const { engine, clock, counters } = this.#ports
-    this.#checkKey(op)
+    const { engine, clock, counters, limits } = this.#ports
+    checkKey(op, limits.keyBytesMax)
     const replica = this.#readable(op, body)
     const hash = engine.hashKey(op.regionId, body, op.keyStart, op.keyEnd)
     const entry = engine.find(replica.partition, op.regionId, hash, body, op.keyStart, op.keyEnd)
@@ -93,9 +94,12 @@ export class Dispatcher {
 
   /** The replica a write goes to. @throws CacheError when this node is not its primary */
   writable(op: Operation, body: Uint8Array): Replica {
-    const { replicator } = this.#ports
-    if (op.opcode === Opcode.clear) return this.#primaryOf(op.partition, op)
-    this.#checkKey(op)
+    const { replicator, limits } = this.#ports
+    if (op.opcode === Opcode.clear) {
+      this.#checkPartition(op)
+      return this.#primaryOf(op.partition, op)
+    }
+    checkWrite(op, limits)
     const partition = replicator.locate(op.regionId, body, op.keyStart, op.keyEnd)
     if (partition < 0) throw unknownRegion(op.regionId)
     return this.#primaryOf(partition, op)
@@ -109,6 +113,13 @@ export class Dispatcher {
   /** SCAN: whole buckets of one partition, from `op.bucket` on, until they hold `op.bytesMax` bytes of keys. */
   scan(op: Operation, body: Uint8Array, requestId: number, w: ByteWriter): void {
     const { engine, replicator, clock } = this.#ports
+    this.#checkPartition(op)
+    if (op.bucket >= BUCKETS) {
+      throw new CacheError(
+        'INVALID_ARGUMENT',
+        `bucket ${op.bucket}; a partition has buckets 0 to ${BUCKETS - 1}`,
+      )
+    }
     const replica = this.#checkEpoch(replicator.replica(op.partition), op)
     const kind = this.#readKind(op)
     if (kind === 'primary' && replica.role !== 'primary') throw this.#notPrimary()
@@ -172,13 +183,13 @@ export class Dispatcher {
     download(requestId, value)
   }
 
-  #checkKey(op: Operation): void {
-    const bytes = op.keyEnd - op.keyStart
-    if (bytes === 0) throw new CacheError('INVALID_ARGUMENT', 'the key is empty; give at least one character')
-    if (bytes > this.#ports.keyBytesMax) {
+  /** For what names a partition instead of a key. */
+  #checkPartition(op: Operation): void {
+    const count = this.#ports.replicator.topology?.partitions.length ?? 0
+    if (op.partition >= count) {
       throw new CacheError(
-        'KEY_TOO_LARGE',
-        `the key has ${bytes} bytes; at most ${this.#ports.keyBytesMax} are allowed`,
+        'INVALID_ARGUMENT',
+        `partition ${op.partition}; this cluster has partitions 0 to ${count - 1}`,
       )
     }
   }

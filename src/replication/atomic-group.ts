@@ -12,6 +12,7 @@ import { ATOMIC_MEMBERS_MAX, isCheck, readAtomicMember } from '../wire/atomic.ts
 import { Codec, ConditionCode, Opcode, Operation } from '../wire/operations.ts'
 import { Status } from '../wire/results.ts'
 import { EffectKind, type SetFields, writeEffectStart, writeKey, writeSetStart } from './effects.ts'
+import { checkKey, checkWrite, type WriteLimits } from './write-limits.ts'
 
 /** Turns a stored value back into its uncompressed bytes. @throws CacheError SERIALIZATION */
 export type Uncompress = (stored: Uint8Array) => Uint8Array
@@ -28,6 +29,7 @@ interface Changed {
 export interface AtomicPorts {
   readonly engine: Engine
   readonly uncompress: Uncompress
+  readonly limits: WriteLimits
   region(regionId: number): RegionRecord | undefined
   /** The partition of the key, to refuse groups that span several. */
   partitionOf(regionId: number, key: Uint8Array, start: number, end: number): number
@@ -81,6 +83,9 @@ export class AtomicGroup {
     const results = new ByteWriter(64)
     for (let index = 0; index < group.count; index++) {
       readAtomicMember(reader, member)
+      if (this.#ports.region(member.regionId) === undefined) {
+        throw new CacheError('UNKNOWN_REGION', `there is no region ${member.regionId}`)
+      }
       if (this.#ports.partitionOf(member.regionId, body, member.keyStart, member.keyEnd) !== partition) {
         throw new CacheError(
           'INVALID_ARGUMENT',
@@ -88,10 +93,12 @@ export class AtomicGroup {
         )
       }
       if (isCheck(member)) {
+        checkKey(member, this.#ports.limits.keyBytesMax)
         if (checksDone) throw new CacheError('PROTOCOL_ERROR', 'a check behind a mutation of an atomic group')
         if (!this.#holds(partition, member, body, nowMs)) return index
         continue
       }
+      checkWrite(member, this.#ports.limits)
       checksDone = true
       mutations++
       this.#mutate(partition, partitionEpoch, sequence, member, body, nowMs, results)
@@ -209,7 +216,9 @@ export class AtomicGroup {
     if (entry === undefined) return { exists: false, codec: 0, counter: 0, expiresAtMs: 0, createdAtMs: 0 }
     const codec = engine.codec(entry)
     let counter = 0
-    if (codec === Codec.counter) {
+    // A client may call any bytes a counter.
+    const isCounter = codec === Codec.counter && engine.valueBytes(entry) === 8
+    if (isCounter) {
       const w = this.#scratch
       w.clear()
       engine.copyValue(entry, w)
@@ -217,7 +226,7 @@ export class AtomicGroup {
     }
     return {
       exists: true,
-      codec,
+      codec: codec === Codec.counter && !isCounter ? Codec.bytes : codec,
       counter,
       expiresAtMs: engine.expiresAtMs(entry),
       createdAtMs: engine.createdAtMs(entry),
@@ -226,9 +235,6 @@ export class AtomicGroup {
 
   #find(partition: number, op: Operation, body: Uint8Array, nowMs: number): EntryIndex | undefined {
     const { engine } = this.#ports
-    if (this.#ports.region(op.regionId) === undefined) {
-      throw new CacheError('UNKNOWN_REGION', `there is no region ${op.regionId}`)
-    }
     const hash = engine.hashKey(op.regionId, body, op.keyStart, op.keyEnd)
     const entry = engine.find(partition, op.regionId, hash, body, op.keyStart, op.keyEnd)
     return entry === NO_ENTRY || engine.isExpired(entry, nowMs) ? undefined : entry

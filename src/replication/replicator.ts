@@ -35,6 +35,8 @@ export interface ReplicationOptions {
   readonly backlogBytes: number
   /** A peer silent for this long does not count as available, in milliseconds. Default 1,000. */
   readonly replicaTimeoutMs: number
+  /** Longest key, in bytes. Default 1,024. */
+  readonly keyBytesMax: number
   /** Largest value, in bytes. Default 16 MiB. */
   readonly valueBytesMax: number
   /** Large values in flight, in bytes, to all peers and from all peers each. Default 128 MiB. */
@@ -106,6 +108,7 @@ export class Replicator {
       atomic: new AtomicGroup({
         engine,
         uncompress: ports.uncompress,
+        limits: options,
         region: (regionId) => this.#regions[regionId],
         partitionOf: (regionId, key, start, end) => this.locate(regionId, key, start, end),
       }),
