@@ -30,7 +30,6 @@ describe('launcher', () => {
   })
   afterEach(async () => {
     await cluster('down')
-    await cluster('down', '--nodes', '5')
     rmSync(folder, { recursive: true, force: true })
   })
 
