@@ -496,8 +496,6 @@ export class ClientSession implements FrameHandler, OutcomeSink {
         return
       case Opcode.increment:
         w.float64(outcome.number)
-        w.varint(outcome.partitionEpoch)
-        w.varint(outcome.sequence)
         return
       case Opcode.clear:
         w.varint(outcome.number)
