@@ -12,6 +12,7 @@ import { GrpcServer } from '../adapters/grpc/server.ts'
 import { unaryService } from '../adapters/grpc/unary-service.ts'
 import { systemClock } from '../adapters/system/clock.ts'
 import { createSystemLog } from '../adapters/system/log.ts'
+import { processBytes } from '../adapters/system/memory.ts'
 import { systemRandom } from '../adapters/system/random.ts'
 import { systemScheduler } from '../adapters/system/scheduler.ts'
 import { decompress } from '../client/codecs/compression.ts'
@@ -92,6 +93,7 @@ export class CacheNode implements AsyncDisposable {
       log,
       dialer,
       uncompress: (stored) => decompress(new ByteReader(stored), config.limits.valueBytesMax),
+      processBytes,
     })
     const gatewayClient = new GatewayClient(
       {

@@ -32,6 +32,8 @@ export interface NodePorts {
   readonly dialer: Dialer
   /** Undoes the clients' compression, to compare values. */
   readonly uncompress: Uncompress
+  /** Bytes the process holds in all: JavaScript heap and array buffers. Where that says nothing (simulations), undefined. */
+  readonly processBytes?: () => number
 }
 
 export interface PeerStatus {
@@ -61,7 +63,7 @@ export interface NodeStatus {
   readonly memoryLimitBytes: number
 }
 
-const SILENCE_CHECK_MS = 500
+const OBSERVE_MS = 500
 
 export class NodeCore implements PeerLinkHandler {
   readonly options: NodeOptions
@@ -140,7 +142,7 @@ export class NodeCore implements PeerLinkHandler {
       this.#links.set(node.nodeId, link)
       link.start()
     }
-    this.#timer = every(this.#ports.scheduler, SILENCE_CHECK_MS, () => this.#checkSilence())
+    this.#timer = every(this.#ports.scheduler, OBSERVE_MS, () => this.#observe())
     this.#perform(this.#bootstrap.start())
   }
 
@@ -362,6 +364,12 @@ export class NodeCore implements PeerLinkHandler {
         other.close()
       }
     }
+  }
+
+  #observe(): void {
+    const { processBytes } = this.#ports
+    if (processBytes !== undefined) this.memory.observe(processBytes())
+    this.#checkSilence()
   }
 
   #checkSilence(): void {
