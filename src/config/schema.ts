@@ -122,9 +122,9 @@ const replication = section({
 })
 
 const memory = section({
-  limit: option(size('32mb', '1024gb'), {
+  limit: option(size('128mb', '1024gb'), {
     description:
-      'What one node may hold: entries and their bookkeeping, backlog, buffers. At the limit, writes are refused.',
+      'What one node may hold as a process: entries and their bookkeeping, backlog, buffers, the JavaScript heap (40 to 80 MB). At the limit, writes are refused.',
     default: '1gb',
   }),
   highWatermark: option(share(0.5, 0.99), {

@@ -293,9 +293,9 @@ describe('a mistake', () => {
     ['a backlog below a value', 'replication: { backlog: 8mb }', '5:25', 'limits.value'],
     [
       'a backlog that fills memory',
-      'memory: { limit: 100mb }',
-      '5:18',
-      'replication.backlog is 67108864, but that is over half',
+      'memory: { limit: 128mb }\nreplication: { backlog: 65mb }',
+      '6:25',
+      'replication.backlog is 68157440, but that is over half',
     ],
     [
       'a level that is none',
