@@ -398,7 +398,7 @@ function run(seed: number, operations: number, profile: Profile): Run {
   for (let i = 0; i < operations; i++) {
     try {
       r.step()
-      if (i % 20_000 === 19_999) r.audit()
+      if (i % 50_000 === 49_999) r.audit()
     } catch (cause) {
       throw new Error(`seed ${seed}, operation ${i}: ${(cause as Error).message}`, { cause })
     }

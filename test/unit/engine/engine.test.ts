@@ -4,6 +4,7 @@ import type { EvictionPolicyName } from '../../../src/engine/eviction/policy.ts'
 import { ByteWriter } from '../../../src/kernel/bytes.ts'
 import { CacheError } from '../../../src/kernel/errors.ts'
 import { MemoryAccount } from '../../../src/kernel/memory-account.ts'
+import { integerBetween, SeededRandom } from '../../../src/kernel/random.ts'
 
 const REGION = 4
 const HASH_KEY = { low: 11, high: 22 }
@@ -142,10 +143,10 @@ describe('memory', () => {
 
   it('keeps nine tenths of the log alive while values of all sizes are overwritten', () => {
     const engine = engineWith()
+    const random = new SeededRandom(5)
     for (let i = 0; i < 200_000; i++) {
-      put(engine, `key${(i * 7919) % 20_000}`, noise.subarray(0, 200 + ((i * 31) % 200)), {
-        versionSequence: i,
-      })
+      const value = noise.subarray(0, integerBetween(random, 200, 400))
+      put(engine, `key${integerBetween(random, 0, 19_999)}`, value, { versionSequence: i })
     }
     const { liveBytes, logBytes } = engine.stats
     expect(liveBytes / (logBytes - 4 * 128 * 1024)).toBeGreaterThan(0.88)
@@ -273,6 +274,33 @@ describe('limits', () => {
     expect(codeOf(() => put(engine, 'more', '', { hash: 0xdead_beef }))).toBe('OVERLOADED')
     put(engine, 'other', 'fine')
     expect(textOf(engine, find(engine, 'other'))).toBe('fine')
+  })
+})
+
+describe('enumeration', () => {
+  it('gives each entry of a large partition in its bucket, once, growing and shrinking', () => {
+    const engine = engineWith()
+    const count = 30_000
+    for (let i = 0; i < count; i++) put(engine, `k${i}`, '')
+    const seen = (): number => {
+      const entries = new Set<number>()
+      for (let bucket = 0; bucket < 64; bucket++) {
+        engine.forEachInBucket(0, bucket, (e) => {
+          expect(engine.hash(e) >>> 26).toBe(bucket)
+          expect(entries.has(e)).toBe(false)
+          entries.add(e)
+        })
+      }
+      return entries.size
+    }
+    expect(seen()).toBe(count)
+    const pages = engine.index.pageCount
+    for (let i = 0; i < count; i++) if (i % 20 !== 0) engine.remove(find(engine, `k${i}`))
+    expect(seen()).toBe(count / 20)
+    expect(engine.index.pageCount).toBeLessThan(pages / 8)
+    expect(engine.clearRegion(0, REGION, Buffer.from('k1'))).toBeGreaterThan(count / 60)
+    expect(engine.clearRegion(0, REGION)).toBeGreaterThan(count / 60)
+    expect(seen()).toBe(0)
   })
 })
 

@@ -36,6 +36,7 @@ export interface NaiveRegion {
 export class NaiveCache {
   readonly entries: Map<string, NaiveEntry> = new Map()
   readonly regions: Map<number, NaiveRegion> = new Map()
+  readonly #byPartition: Map<number, Set<NaiveEntry>> = new Map()
   /** Partition to whether it is primary. */
   readonly partitions: Map<number, boolean> = new Map()
 
@@ -44,19 +45,22 @@ export class NaiveCache {
   }
 
   ofPartition(partition: number): NaiveEntry[] {
-    return [...this.entries.values()].filter((entry) => entry.partition === partition)
+    return [...(this.#byPartition.get(partition) ?? [])]
   }
 
   put(entry: NaiveEntry): void {
     const old = this.entries.get(entry.id)
     if (old !== undefined) this.remove(old)
     this.entries.set(entry.id, entry)
+    const neighbours = this.#byPartition.get(entry.partition) ?? new Set()
+    this.#byPartition.set(entry.partition, neighbours.add(entry))
     if (this.partitions.get(entry.partition)) this.#link(entry)
   }
 
   remove(entry: NaiveEntry): void {
     if (this.partitions.get(entry.partition)) this.#unlink(entry)
     this.entries.delete(entry.id)
+    this.#byPartition.get(entry.partition)?.delete(entry)
   }
 
   touch(entry: NaiveEntry): void {
