@@ -26,7 +26,7 @@ interface Step {
 }
 
 /** Reads the steps; joined lines are one. @throws Error for a line that is no step */
-export function parseDockerfile(text: string): Step[] {
+function parseDockerfile(text: string): Step[] {
   const lines = text
     .split('\n')
     .filter((line) => !/^\s*(#|$)/.test(line))

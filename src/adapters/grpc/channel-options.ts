@@ -22,9 +22,9 @@ export const EXCHANGE_PATHS: Readonly<Record<StreamService, string>> = {
 /** Largest gRPC message of an Exchange stream, in bytes. */
 export const MESSAGE_BYTES_MAX: number = FRAME_BYTES_MAX + FRAME_HEADROOM
 /** Bytes a client may have been sent before it consumed them. */
-export const CLIENT_WINDOW_BYTES: number = 4 * 1024 * 1024
-export const KEEPALIVE_TIME_MS = 2_000
-export const KEEPALIVE_TIMEOUT_MS = 3_000
+const CLIENT_WINDOW_BYTES = 4 * 1024 * 1024
+const KEEPALIVE_TIME_MS = 2_000
+const KEEPALIVE_TIMEOUT_MS = 3_000
 
 export const CLIENT_OPTIONS: ChannelOptions = {
   'grpc.use_local_subchannel_pool': 1,

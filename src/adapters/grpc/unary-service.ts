@@ -16,7 +16,7 @@ import type { CacheService, CallContext } from '../../node/gateway/cache-service
 import type { GrpcService } from './server.ts'
 
 /** Names the error in the trailers of a failed call. */
-export const CODE_TRAILER = 'ringcache-code'
+const CODE_TRAILER = 'ringcache-code'
 /** Unary calls under way at one time. */
 const CALLS_MAX = 1024
 
