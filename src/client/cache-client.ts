@@ -45,7 +45,10 @@ import { type SetResult, WriteCall, type WriteOutcome } from './write-call.ts'
 /** Partitions cleared at one time. */
 const CLEAR_AHEAD = 128
 
-/** A call with what `#run` needs. */
+/** Stands in a result until the outcome is known. */
+const NO_OUTCOME: Version = { partitionEpoch: 0, sequence: 0 }
+
+/** A call with what sending it needs. */
 interface Runnable<T> extends Call {
   readonly promise: Promise<T>
   readonly slots: number
@@ -164,7 +167,7 @@ export class CacheClient<V = unknown> implements Cache<V> {
     const large: Promise<void>[] = []
     for (const [key, value, own] of pairsOf(entries)) {
       // Keeps the order of the entries, whatever ends first.
-      outcomes.set(key, new CacheError('INTERNAL', 'the write has no outcome'))
+      outcomes.set(key, NO_OUTCOME)
       try {
         const merged = own === undefined ? options : { ...options, ...own }
         const mutation = setMutation(values, value, merged, this.#defaults, valueBytesMax)

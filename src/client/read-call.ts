@@ -197,6 +197,7 @@ export class LargeRead implements BulkCall {
       bytes,
       0,
       bytes.length,
+      true,
     )
   }
 
@@ -254,8 +255,8 @@ export function readValue(
   const codec = r.uint8()
   const length = r.varint()
   const start = r.skip(length)
-  if (!receiver.isSettled(slot))
-    deliver(receiver, slot, services, head, codec, r.bytes, start, start + length)
+  if (receiver.isSettled(slot)) return
+  deliver(receiver, slot, services, head, codec, r.bytes, start, start + length, false)
 }
 
 function deliver(
@@ -267,10 +268,11 @@ function deliver(
   bytes: Uint8Array,
   start: number,
   end: number,
+  owned: boolean,
 ): void {
   let value: unknown
   try {
-    value = services.values.decode(codec, bytes, start, end)
+    value = services.values.decode(codec, bytes, start, end, owned)
   } catch (error) {
     receiver.reject(slot, toCacheError(error))
     return

@@ -58,13 +58,16 @@ export class ValueCodec implements ByteRange {
     this.#set(this.codec | Codec.lz4, compressed)
   }
 
-  /** @throws CacheError SERIALIZATION when the bytes are not what the codec says. */
-  decode(codec: number, bytes: Uint8Array, start: number, end: number): unknown {
+  /**
+   * @param owned the buffer holds this value only, and may become part of it
+   * @throws CacheError SERIALIZATION when the bytes are not what the codec says.
+   */
+  decode(codec: number, bytes: Uint8Array, start: number, end: number, owned = false): unknown {
     if (codec & Codec.lz4) {
       const raw = decompress(this.#reader.reset(bytes, start, end), this.#options.rawBytesMax)
-      return this.#decodeRaw(codec & ~Codec.lz4, raw, 0, raw.length)
+      return this.#decodeRaw(codec & ~Codec.lz4, raw, 0, raw.length, true)
     }
-    return this.#decodeRaw(codec, bytes, start, end)
+    return this.#decodeRaw(codec, bytes, start, end, owned)
   }
 
   #encodeRaw(value: unknown): void {
@@ -90,18 +93,17 @@ export class ValueCodec implements ByteRange {
     }
   }
 
-  #decodeRaw(codec: number, bytes: Uint8Array, start: number, end: number): unknown {
+  #decodeRaw(codec: number, bytes: Uint8Array, start: number, end: number, owned: boolean): unknown {
     switch (codec & Codec.mask) {
       case Codec.msgpack:
         return this.#msgpack.decode(bytes, start, end)
       case Codec.text:
         return asBuffer(bytes).toString('utf8', start, end)
       case Codec.bytes: {
-        // A copy: the frame around it would otherwise stay in memory as long as the value does.
-        if (codec & BUFFER_BIT) return Buffer.from(bytes.subarray(start, end))
-        const copy = new Uint8Array(end - start)
-        copy.set(bytes.subarray(start, end))
-        return copy
+        // A copy, for the frame around it would otherwise stay in memory as long as the value does.
+        const view = bytes.subarray(start, end)
+        if (codec & BUFFER_BIT) return owned ? asBuffer(view) : Buffer.from(view)
+        return owned ? new Uint8Array(view.buffer, view.byteOffset, view.length) : new Uint8Array(view)
       }
       case Codec.counter:
         if (end - start !== COUNTER_BYTES)
