@@ -184,7 +184,7 @@ export class RawClient {
       this.#opcodes.delete(requestId)
       const resolve = this.#waiting.get(requestId)
       this.#waiting.delete(requestId)
-      resolve?.({ status, error, reader: new ByteReader(r.bytes, start) })
+      resolve?.({ status, error, reader: new ByteReader(r.bytes, start, r.at) })
     }
   }
 }
@@ -193,10 +193,11 @@ export class RawClient {
 function skipPayload(r: ByteReader, status: number, opcode: number): void {
   if (status === Status.absent) return
   const isSet = opcode === Opcode.set || opcode === Opcode.setUploaded
-  if (status === Status.ok && (isSet || opcode === Opcode.increment)) {
-    if (opcode === Opcode.increment) r.float64()
+  if (status === Status.ok && isSet) {
     r.varint()
     r.varint()
+  } else if (status === Status.ok && opcode === Opcode.increment) {
+    r.float64()
   } else if (
     status === Status.ok &&
     (opcode === Opcode.delete || opcode === Opcode.touch || opcode === Opcode.expire)

@@ -191,10 +191,10 @@ export class Worker {
   }
 
   #note(history: KeyHistory, result: RawResult): void {
-    if (result.status !== Status.ok) return
+    // An increment returns the sum alone.
+    if (result.status !== Status.ok || history.key.startsWith('counter')) return
     const { reader } = result
     const start = reader.at
-    if (history.key.startsWith('counter')) reader.float64()
     if (reader.remaining >= 2) {
       const epoch = reader.varint()
       const sequence = reader.varint()
