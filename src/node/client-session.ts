@@ -82,9 +82,13 @@ export class ClientSession implements FrameHandler, OutcomeSink {
   readonly #out: ByteWriter = new ByteWriter(WRITER_BYTES)
   #flushDue = false
   #sliceDue = false
+  /** Whether operations are being carried out: what completes meanwhile must not begin to carry out the next. */
+  #isBusy = false
   #paused = false
   /** Writes that wait for replicas, and large values being staged. */
   #waiting = 0
+  /** Bytes that results hold while they wait. */
+  #heldBytes = 0
   readonly #staging = new Map<number, Staging>()
   #uploads: Uploads | undefined
   readonly #downloads: Downloads
@@ -115,7 +119,7 @@ export class ClientSession implements FrameHandler, OutcomeSink {
 
   drained(): void {
     if (this.#state !== 'open') return
-    this.#downloads.pump()
+    this.#downloads.drained()
     this.#proceed()
   }
 
@@ -126,14 +130,19 @@ export class ClientSession implements FrameHandler, OutcomeSink {
   completed(outcome: Outcome): void {
     this.#waiting--
     if (this.#state !== 'open') return
+    this.#heldBytes -= heldBy(outcome)
     this.#writeOutcome(outcome)
-    this.#flushSoon()
-    if (this.#paused) this.#proceed()
+    this.#written()
   }
 
   failed(outcome: Outcome, error: CacheError): void {
     this.#waiting--
+    this.#heldBytes -= heldBy(outcome)
     this.#writeError(outcome.requestId, error)
+  }
+
+  waits(outcome: Outcome): void {
+    this.#heldBytes += heldBy(outcome)
   }
 
   /** The first topology was committed, or it changed. */
@@ -226,8 +235,9 @@ export class ClientSession implements FrameHandler, OutcomeSink {
 
   /** Carries out what is queued, until it is done, blocked or has had its slice. */
   #proceed(): void {
-    if (this.#state !== 'open' || this.#sliceDue) return
+    if (this.#state !== 'open' || this.#sliceDue || this.#isBusy) return
     let budget = SLICE_OPERATIONS
+    this.#isBusy = true
     try {
       while (!this.#isBlocked()) {
         if (this.#frame === undefined && !this.#nextFrame()) break
@@ -244,6 +254,8 @@ export class ClientSession implements FrameHandler, OutcomeSink {
     } catch (error) {
       this.#refuse(toCacheError(error))
       return
+    } finally {
+      this.#isBusy = false
     }
     this.#downloads.pump()
     this.#setPaused(this.#frame !== undefined || this.#frames.length > 0)
@@ -251,7 +263,10 @@ export class ClientSession implements FrameHandler, OutcomeSink {
 
   #isBlocked(): boolean {
     const { options } = this.#ports
-    return this.#waiting >= options.operationsMax || this.#stream.queuedBytes > options.creditBytes
+    return (
+      this.#waiting >= options.operationsMax ||
+      this.#heldBytes + this.#stream.queuedBytes > options.creditBytes
+    )
   }
 
   #setPaused(paused: boolean): void {
@@ -262,22 +277,25 @@ export class ClientSession implements FrameHandler, OutcomeSink {
   }
 
   #nextFrame(): boolean {
-    const body = this.#frames.shift()
+    let body = this.#frames.shift()
+    while (body !== undefined && body[0] === FrameType.upload) {
+      this.#upload(this.#reader.reset(body, 1))
+      body = this.#frames.shift()
+    }
     if (body === undefined) return false
     const r = this.#reader.reset(body, 1)
-    if (body[0] === FrameType.upload) {
-      this.#upload(r)
-      return this.#nextFrame()
-    }
     this.#frame = body
     this.#frameNumber = r.uint32()
     this.#nextRequestId = r.uint32()
     const firstIncomplete = r.varint()
     const plane = this.#ports.dataPlane()
     if (plane !== undefined && firstIncomplete > 0) {
-      const session = plane.replicator.operations.session(this.#sessionLow, this.#sessionHigh)
-      session.lastWriteMs = this.#ports.clock.monotonicMs()
-      plane.replicator.advanceWatermark(session, firstIncomplete)
+      // When there are too many sessions, its writes are told so one by one; reads go on.
+      const session = plane.replicator.operations.open(this.#sessionLow, this.#sessionHigh)
+      if (session !== undefined) {
+        session.lastWriteMs = this.#ports.clock.monotonicMs()
+        plane.replicator.advanceWatermark(session, firstIncomplete)
+      }
     }
     return true
   }
@@ -424,16 +442,24 @@ export class ClientSession implements FrameHandler, OutcomeSink {
 
   /** Sends the value to the replicas; the operation is ordered once enough of them hold it. */
   #stage(plane: DataPlane, op: Operation, body: Uint8Array, requestId: number, value: LargeValue): void {
+    if (this.#staging.has(requestId)) {
+      throw new CacheError(
+        'INVALID_ARGUMENT',
+        `request ${requestId} is still under way: number requests in turn`,
+      )
+    }
     const replica = plane.dispatcher.writable(op, body)
     const own: Operation = Object.assign(new Operation(), op)
-    this.#waiting++
+    let waits = false
     let settled = false
     const finish = (error: CacheError | undefined, staged: StagedValue | undefined): void => {
       if (settled) return
       settled = true
-      this.#waiting--
-      this.#staging.get(requestId)?.timer.cancel()
-      this.#staging.delete(requestId)
+      if (waits) {
+        this.#waiting--
+        this.#staging.get(requestId)?.timer.cancel()
+        this.#staging.delete(requestId)
+      }
       if (staged === undefined || this.#state !== 'open') {
         if (staged !== undefined) plane.replicator.unstage(staged)
         if (error !== undefined) this.#writeError(requestId, error)
@@ -449,6 +475,8 @@ export class ClientSession implements FrameHandler, OutcomeSink {
     }
     const giveUp = plane.replicator.stage(replica, value, (staged, error) => finish(error, staged))
     if (settled) return
+    waits = true
+    this.#waiting++
     const timer = this.#ports.scheduler.after(this.#timeoutMs(op), () => {
       const late = new CacheError(
         'TIMEOUT',
@@ -510,7 +538,13 @@ export class ClientSession implements FrameHandler, OutcomeSink {
   #writeError(requestId: number, error: CacheError): void {
     if (this.#state !== 'open') return
     writeErrorResult(this.#out, requestId, error.code, error.message)
-    this.#flushSoon()
+    this.#written()
+  }
+
+  /** A result that had to wait was written. */
+  #written(): void {
+    if (this.#out.length >= RESPONSE_FRAME_BYTES_TARGET) this.#flush(0)
+    else this.#flushSoon()
     if (this.#paused) this.#proceed()
   }
 
@@ -561,6 +595,10 @@ export class ClientSession implements FrameHandler, OutcomeSink {
     this.#downloads.close()
     this.#ports.ended(this)
   }
+}
+
+function heldBy(outcome: Outcome): number {
+  return outcome.waits ? (outcome.payload?.length ?? 0) : 0
 }
 
 /** The low (0) or high (1) half of a session's 64 bits. */

@@ -19,6 +19,8 @@ interface Download {
 export class Downloads {
   readonly #stream: FrameStream
   readonly #active: Download[] = []
+  /** The stream's buffer is full: until it drains, nothing more is put into it. */
+  #isFull = false
 
   constructor(stream: FrameStream) {
     this.#stream = stream
@@ -44,9 +46,14 @@ export class Downloads {
     if (at >= 0) for (const one of this.#active.splice(at, 1)) one.value.release()
   }
 
+  drained(): void {
+    this.#isFull = false
+    this.pump()
+  }
+
   /** Sends chunks until the stream's buffer is full. */
   pump(): void {
-    for (;;) {
+    while (!this.#isFull) {
       const download = this.#active.shift()
       if (download === undefined) return
       const { value } = download
@@ -55,7 +62,7 @@ export class Downloads {
       download.offset += bytes
       if (download.offset < value.totalBytes) this.#active.push(download)
       else value.release()
-      if (!drained) return
+      this.#isFull = !drained
     }
   }
 

@@ -202,7 +202,7 @@ export class PeerSession implements FrameHandler {
     this.#receiver?.close()
     const plane = this.#ports.dataPlane()
     if (plane !== undefined && this.hello?.lane === 'bulk') {
-      plane.replicator.inbox.dropSender(this.#sender(plane), true)
+      plane.replicator.inbox.dropSender(this.#sender(plane))
     }
     this.#ports.ended(this)
   }

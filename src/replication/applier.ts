@@ -42,6 +42,7 @@ export class Applier {
   /**
    * Applies the effect in `bytes[start..end)` as operation `sequence` of the partition, ordered in `versionEpoch`, and keeps
    * its outcome under its operation id. The caller moves `replica.lastSequence` on.
+   * @param nowMs monotonic time, from which on the outcome is kept
    * @throws CacheError OVERLOADED when the memory is full: nothing was changed. PROTOCOL_ERROR when it is malformed.
    */
   apply(
@@ -58,23 +59,48 @@ export class Applier {
     const effect = this.#effect
     readEffect(reader, effect)
     const { kind, hasId, sessionLow, sessionHigh, counter, number } = effect
+    // Whatever can refuse comes before the first change.
+    const outcomes = hasId ? this.#operations.session(sessionLow, sessionHigh) : undefined
+    outcomes?.reserve(counter)
     let payload: Uint8Array | undefined
-    if (effect.kind === EffectKind.batch) {
+    if (kind === EffectKind.batch) {
+      const { count } = effect
       payload = bytes.slice(effect.resultsStart, effect.resultsEnd)
-      for (let left = effect.count; left > 0; left--) {
+      const start = reader.at
+      this.#checkBatch(count)
+      reader.at = start
+      for (let left = count; left > 0; left--) {
         readEffect(reader, effect)
-        if (effect.kind === EffectKind.batch) throw new CacheError('PROTOCOL_ERROR', 'a batch inside a batch')
         this.#applyOne(replica, bytes, versionEpoch, sequence, resolve)
       }
     } else {
+      this.#checkRegion()
       this.#applyOne(replica, bytes, versionEpoch, sequence, resolve)
     }
-    if (hasId) {
-      const outcomes = this.#operations.session(sessionLow, sessionHigh)
+    if (outcomes !== undefined) {
       outcomes.lastWriteMs = nowMs
       // Every replica removes the same entries, so the count needs no place in the log.
       const result = kind === EffectKind.clear ? this.removed : number
       outcomes.record(counter, replica.partition, versionEpoch, sequence, result, payload)
+    }
+  }
+
+  /** Reads the whole batch once, so that a malformed one is refused before any of it is applied. */
+  #checkBatch(count: number): void {
+    const effect = this.#effect
+    for (let left = count; left > 0; left--) {
+      readEffect(this.#reader, effect)
+      if (effect.kind === EffectKind.batch || effect.hasId || effect.staged) {
+        throw new CacheError('PROTOCOL_ERROR', 'an effect that can not be part of a batch')
+      }
+      this.#checkRegion()
+    }
+  }
+
+  #checkRegion(): void {
+    const { regionId } = this.#effect
+    if (!this.#engine.hasRegion(regionId)) {
+      throw new CacheError('PROTOCOL_ERROR', `an effect on region ${regionId}, which there is not`)
     }
   }
 

@@ -18,6 +18,13 @@
 
 import type { ByteReader, ByteWriter } from '../kernel/bytes.ts'
 import { CacheError } from '../kernel/errors.ts'
+import { KEY_BYTES_MAX } from '../kernel/key.ts'
+import { INLINE_VALUE_BYTES_MAX } from '../wire/frames.ts'
+
+/** Times are whole milliseconds below it. */
+const TIME_MS_END = 2 ** 48
+const TAG_COUNT_MAX = 255
+const TAGS_BYTES_MAX = 65_535
 
 export const EffectKind = {
   set: 1,
@@ -71,8 +78,10 @@ export class Effect {
   count = 0
 }
 
+/** Reads an effect. What it returns the memory can hold. @throws CacheError PROTOCOL_ERROR when it is malformed. */
 export function readEffect(r: ByteReader, effect: Effect): void {
   effect.kind = r.uint8()
+  effect.staged = false
   const flags = r.uint8()
   effect.hasId = (flags & HAS_ID) !== 0
   if (effect.hasId) {
@@ -92,12 +101,15 @@ export function readEffect(r: ByteReader, effect: Effect): void {
   const keyBytes = r.varint()
   effect.keyStart = r.skip(keyBytes)
   effect.keyEnd = effect.keyStart + keyBytes
+  if (keyBytes > KEY_BYTES_MAX || (keyBytes === 0 && effect.kind !== EffectKind.clear)) {
+    throw new CacheError('PROTOCOL_ERROR', `an effect on a key of ${keyBytes} bytes`)
+  }
   switch (effect.kind) {
     case EffectKind.set:
       readSet(r, effect, flags)
       return
     case EffectKind.expiry:
-      effect.expiresAtMs = r.float64()
+      effect.expiresAtMs = readTime(r)
       return
     case EffectKind.deleted:
     case EffectKind.evicted:
@@ -111,14 +123,17 @@ export function readEffect(r: ByteReader, effect: Effect): void {
 
 function readSet(r: ByteReader, effect: Effect, flags: number): void {
   effect.codec = r.uint8()
-  effect.createdAtMs = r.float64()
-  effect.expiresAtMs = flags & HAS_EXPIRY ? r.float64() : 0
+  effect.createdAtMs = readTime(r)
+  effect.expiresAtMs = flags & HAS_EXPIRY ? readTime(r) : 0
   effect.tagCount = 0
   if (flags & HAS_TAGS) {
     effect.tagCount = r.varint()
     const bytes = r.varint()
     effect.tagsStart = r.skip(bytes)
     effect.tagsEnd = effect.tagsStart + bytes
+    if (effect.tagCount > TAG_COUNT_MAX || bytes > TAGS_BYTES_MAX) {
+      throw new CacheError('PROTOCOL_ERROR', `an effect with ${effect.tagCount} tags of ${bytes} bytes`)
+    }
   }
   effect.staged = (flags & IS_STAGED) !== 0
   if (effect.staged) {
@@ -129,7 +144,17 @@ function readSet(r: ByteReader, effect: Effect, flags: number): void {
     const bytes = r.varint()
     effect.valueStart = r.skip(bytes)
     effect.valueEnd = effect.valueStart + bytes
+    if (bytes > INLINE_VALUE_BYTES_MAX) {
+      throw new CacheError('PROTOCOL_ERROR', `an effect with a value of ${bytes} bytes inside`)
+    }
   }
+}
+
+function readTime(r: ByteReader): number {
+  const timeMs = r.float64()
+  // Written so that NaN fails.
+  if (!(timeMs >= 0 && timeMs < TIME_MS_END)) throw new CacheError('PROTOCOL_ERROR', `the time ${timeMs}`)
+  return timeMs
 }
 
 /** What a set stores besides its key and value. */

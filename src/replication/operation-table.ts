@@ -7,9 +7,13 @@
  * - an outcome at or above the watermark is never forgotten, except with its whole session, `idleMs` after the last write
  *   of it: longer than any client retries;
  * - a counter below the watermark is refused as stale;
- * - a ring that would have to span more than `windowMax` counters refuses the write (OVERLOADED) before it is done.
+ * - a ring that would have to span more than `windowMax` counters refuses the write (OVERLOADED) before it is done, and so
+ *   does a table of more than `bytesMax`: one client must not take the memory of all.
  *
- * Cost: 37 bytes an outcome, in typed arrays; O(1) to find and record.
+ * Bounds hold where a write is admitted, at its primary. What primaries logged is kept without question: a replica that
+ * refused would contradict them. So a node keeps at most what all primaries together admit.
+ *
+ * Cost: 32 bytes an outcome, in typed arrays; O(1) to find and record.
  */
 
 import { CacheError } from '../kernel/errors.ts'
@@ -21,9 +25,19 @@ export interface OperationTableOptions {
   readonly sessionsMax?: number
   /** A session without a write for this long is forgotten, in milliseconds. Default 60,000: twice the longest timeout. */
   readonly idleMs?: number
+  /** Bytes of all sessions together. Default 128 MiB. */
+  readonly bytesMax?: number
+}
+
+/** What all sessions of a table share. */
+interface Room {
+  readonly windowMax: number
+  readonly bytesMax: number
+  heldBytes: number
 }
 
 const INITIAL_SLOTS = 64
+const SLOT_BYTES = 32
 
 /** The outcomes of one session. `found` fields hold the last outcome `find` returned. */
 export class SessionOutcomes {
@@ -33,7 +47,8 @@ export class SessionOutcomes {
   /** Whether the watermark moved since peers were told. */
   moved = false
   lastWriteMs = 0
-  readonly #windowMax: number
+  readonly #room: Room
+  #heldBytes = 0
   #mask = INITIAL_SLOTS - 1
   #counter: Float64Array = new Float64Array(INITIAL_SLOTS)
   #partition: Int32Array = new Int32Array(INITIAL_SLOTS)
@@ -49,17 +64,18 @@ export class SessionOutcomes {
   foundNumber: number = Number.NaN
   foundPayload: Uint8Array | undefined
 
-  constructor(low: number, high: number, windowMax: number) {
+  constructor(low: number, high: number, room: Room) {
     this.low = low
     this.high = high
-    this.#windowMax = windowMax
+    this.#room = room
     this.#counter.fill(-1)
+    this.#hold(INITIAL_SLOTS * SLOT_BYTES)
   }
 
   /** Whether this counter has an outcome; if so it is in the `found` fields. */
   find(counter: number): boolean {
     const slot = counter & this.#mask
-    if (this.#counter[slot] !== counter) return false
+    if (this.#counter[slot] !== counter || counter < this.watermark) return false
     this.foundPartition = this.#partition[slot] as number
     this.foundEpoch = this.#epoch[slot] as number
     this.foundSequence = this.#sequence[slot] as number
@@ -80,16 +96,38 @@ export class SessionOutcomes {
       )
     }
     const span = counter - this.watermark + 1
-    if (span <= this.#mask + 1) return
-    if (span > this.#windowMax) {
+    const { windowMax, bytesMax, heldBytes } = this.#room
+    if (span > windowMax) {
       throw new CacheError(
         'OVERLOADED',
         `the session has ${span} writes between its oldest unfinished one and this: wait for some to finish`,
       )
     }
+    const slots = this.#mask + 1
+    const needed = span <= slots ? 0 : (powerOfTwo(span) - slots) * SLOT_BYTES
+    if (heldBytes + needed > bytesMax) {
+      throw new CacheError(
+        'OVERLOADED',
+        `outcomes of unfinished writes take ${heldBytes} bytes, as many as are allowed: wait for some to finish`,
+      )
+    }
+    if (span > slots) this.#grow(span)
+  }
+
+  /** Makes room for an outcome that a primary logged. @throws CacheError PROTOCOL_ERROR: no primary admits such a one. */
+  reserve(counter: number): void {
+    const span = counter - this.watermark + 1
+    if (span <= this.#mask + 1) return
+    if (span > 2 * this.#room.windowMax) {
+      throw new CacheError(
+        'PROTOCOL_ERROR',
+        `operation ${counter} of a session that stands at ${this.watermark}`,
+      )
+    }
     this.#grow(span)
   }
 
+  /** Keeps the outcome of a counter that `admit` or `reserve` made room for. */
   record(
     counter: number,
     partition: number,
@@ -99,15 +137,15 @@ export class SessionOutcomes {
     payload: Uint8Array | undefined,
   ): void {
     if (counter < this.watermark) return
-    const span = counter - this.watermark + 1
-    if (span > this.#mask + 1) this.#grow(span)
     const slot = counter & this.#mask
     this.#counter[slot] = counter
     this.#partition[slot] = partition
     this.#epoch[slot] = epoch
     this.#sequence[slot] = sequence
     this.#number[slot] = number
-    if (payload !== undefined) this.#payloads.set(counter, payload)
+    if (payload === undefined) return
+    this.#hold(payload.length - (this.#payloads.get(counter)?.length ?? 0))
+    this.#payloads.set(counter, payload)
   }
 
   advance(watermark: number): void {
@@ -115,19 +153,31 @@ export class SessionOutcomes {
     // Outcomes below it need no clearing: a slot counts only while its counter matches, and smaller ones are refused.
     this.watermark = watermark
     this.moved = true
-    if (this.#payloads.size > 0) {
-      for (const counter of this.#payloads.keys()) if (counter < watermark) this.#payloads.delete(counter)
+    if (this.#payloads.size === 0) return
+    for (const [counter, payload] of this.#payloads) {
+      if (counter >= watermark) continue
+      this.#payloads.delete(counter)
+      this.#hold(-payload.length)
     }
+  }
+
+  /** The session is forgotten: what it held is free. */
+  release(): void {
+    this.#hold(-this.#heldBytes)
   }
 
   get slots(): number {
     return this.#mask + 1
   }
 
+  #hold(bytes: number): void {
+    this.#heldBytes += bytes
+    this.#room.heldBytes += bytes
+  }
+
   #grow(span: number): void {
-    let slots = this.#mask + 1
-    while (slots < span) slots *= 2
-    if (slots > 2 * this.#windowMax) throw new CacheError('INTERNAL', `a window of ${span} operations`)
+    const slots = powerOfTwo(span)
+    this.#hold((slots - this.slots) * SLOT_BYTES)
     const old = { counter: this.#counter, partition: this.#partition, epoch: this.#epoch }
     const { [0]: sequence, [1]: number } = [this.#sequence, this.#number]
     const oldSlots = this.#mask + 1
@@ -151,7 +201,7 @@ export class SessionOutcomes {
 }
 
 export class OperationTable {
-  readonly #windowMax: number
+  readonly #room: Room
   readonly #sessionsMax: number
   readonly #idleMs: number
   /** By the low half of the session; the few that share it stand in one list. */
@@ -160,7 +210,11 @@ export class OperationTable {
   #last: SessionOutcomes | undefined
 
   constructor(options: OperationTableOptions = {}) {
-    this.#windowMax = options.windowMax ?? 131_072
+    this.#room = {
+      windowMax: options.windowMax ?? 131_072,
+      bytesMax: options.bytesMax ?? 128 * 1024 * 1024,
+      heldBytes: 0,
+    }
     this.#sessionsMax = options.sessionsMax ?? 10_000
     this.#idleMs = options.idleMs ?? 60_000
   }
@@ -169,20 +223,37 @@ export class OperationTable {
     return this.#count
   }
 
+  /** Bytes that all sessions hold. */
+  get heldBytes(): number {
+    return this.#room.heldBytes
+  }
+
   /**
-   * The session's outcomes, which begin to be kept at the first call.
-   * @throws CacheError OVERLOADED when there are too many sessions.
+   * The session's outcomes, for a client of this node.
+   * @throws CacheError OVERLOADED when they would be the first of a session too many.
    */
+  admit(low: number, high: number): SessionOutcomes {
+    const session = this.open(low, high)
+    if (session === undefined) {
+      throw new CacheError('OVERLOADED', `${this.#count} client sessions are open: close some clients`)
+    }
+    return session
+  }
+
+  /** As `admit`; undefined when they would be the first of a session too many. */
+  open(low: number, high: number): SessionOutcomes | undefined {
+    if (this.#count < this.#sessionsMax) return this.session(low, high)
+    return this.#sessions.get(low)?.find((one) => one.high === high)
+  }
+
+  /** The session's outcomes, which begin to be kept at the first call. */
   session(low: number, high: number): SessionOutcomes {
     const last = this.#last
     if (last !== undefined && last.low === low && last.high === high) return last
     let list = this.#sessions.get(low)
     let found = list?.find((one) => one.high === high)
     if (found === undefined) {
-      if (this.#count >= this.#sessionsMax) {
-        throw new CacheError('OVERLOADED', `${this.#count} client sessions are open: close some clients`)
-      }
-      found = new SessionOutcomes(low, high, this.#windowMax)
+      found = new SessionOutcomes(low, high, this.#room)
       if (list === undefined) {
         list = []
         this.#sessions.set(low, list)
@@ -199,6 +270,7 @@ export class OperationTable {
     for (const [low, list] of this.#sessions) {
       const kept = list.filter((one) => nowMs - one.lastWriteMs < this.#idleMs)
       if (kept.length === list.length) continue
+      for (const one of list) if (!kept.includes(one)) one.release()
       this.#count -= list.length - kept.length
       if (kept.length === 0) this.#sessions.delete(low)
       else this.#sessions.set(low, kept)
@@ -209,4 +281,19 @@ export class OperationTable {
   *all(): Generator<SessionOutcomes> {
     for (const list of this.#sessions.values()) yield* list
   }
+
+  /** Forgets everything. */
+  close(): void {
+    for (const session of this.all()) session.release()
+    this.#sessions.clear()
+    this.#count = 0
+    this.#last = undefined
+  }
+}
+
+/** The smallest power of two that is at least `n` and INITIAL_SLOTS. */
+function powerOfTwo(n: number): number {
+  let power = INITIAL_SLOTS
+  while (power < n) power *= 2
+  return power
 }

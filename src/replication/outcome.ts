@@ -7,6 +7,8 @@ import type { CacheError } from '../kernel/errors.ts'
 
 /** Who gets outcomes: a client's session, or a test. Called at most once per outcome. */
 export interface OutcomeSink {
+  /** It does not complete at once: until it does, it holds its payload. */
+  waits(outcome: Outcome): void
   completed(outcome: Outcome): void
   failed(outcome: Outcome, error: CacheError): void
 }
@@ -29,12 +31,20 @@ export class Outcome {
   /** The sequence that has to be held widely enough. */
   waitSequence = 0
   settled = false
+  /** Whether it had to wait. */
+  waits = false
 
   constructor(sink: OutcomeSink, requestId: number, opcode: number, deadlineMs: number) {
     this.sink = sink
     this.requestId = requestId
     this.opcode = opcode
     this.deadlineMs = deadlineMs
+  }
+
+  wait(): void {
+    if (this.settled || this.waits) return
+    this.waits = true
+    this.sink.waits(this)
   }
 
   complete(): void {

@@ -27,6 +27,8 @@ export interface PeerLogPorts {
   /** Replicas this node is primary of. */
   replica(partition: number): Replica | undefined
   primaries(): Iterable<Replica>
+  /** All sessions that have outcomes. */
+  sessions(): Iterable<SessionOutcomes>
   /** The stage of a record's large value, if the peer still lacks its bytes: they are put on their way. */
   missingStage(node: NodeIndex, record: number): boolean
   /** Members' `acked` rose: complete what waited. */
@@ -58,6 +60,7 @@ class SentFrame {
 }
 
 const SPARE_FRAMES = 64
+const SESSIONS_PER_FRAME = 3000
 
 export class PeerLog {
   readonly node: NodeIndex
@@ -123,6 +126,8 @@ export class PeerLog {
       }
       this.#resume(replica, member, position.lastSequence)
     }
+    // Watermarks that moved while nobody listened: without them the peer would keep what no client asks for any more.
+    this.#announce([...this.#ports.sessions()])
     this.flush([])
   }
 
@@ -154,6 +159,15 @@ export class PeerLog {
       watermarks = []
       this.#send(frame)
       if (!more) return
+    }
+  }
+
+  #announce(sessions: readonly SessionOutcomes[]): void {
+    for (let at = 0; at < sessions.length; at += SESSIONS_PER_FRAME) {
+      const frame = this.#spare.pop() ?? new SentFrame()
+      frame.count = 0
+      this.#begin(sessions.slice(at, at + SESSIONS_PER_FRAME))
+      this.#send(frame)
     }
   }
 

@@ -107,7 +107,7 @@ export class Primary {
     const outcome = new Outcome(request.sink, request.requestId, op.opcode, request.deadlineMs)
     let session: SessionOutcomes | undefined
     if (op.counter > 0) {
-      session = this.#ports.operations.session(request.sessionLow, request.sessionHigh)
+      session = this.#ports.operations.admit(request.sessionLow, request.sessionHigh)
       if (session.find(op.counter)) {
         this.#repeat(replica, session, outcome, durability)
         return
@@ -472,7 +472,7 @@ export class Primary {
       w.length,
       replica.partitionEpoch,
       sequence,
-      nowMs,
+      this.#ports.clock.monotonicMs(),
       staged === undefined ? undefined : () => staged.value,
     )
     replica.lastSequence = sequence

@@ -19,6 +19,8 @@ import type { OperationTable } from './operation-table.ts'
 import type { Replica } from './replica.ts'
 import type { StageInbox } from './stage-inbox.ts'
 
+const TIME_MS_END = 2 ** 48
+
 export interface ReceiverPorts {
   readonly applier: Applier
   readonly operations: OperationTable
@@ -65,6 +67,9 @@ export class ReplicaReceiver {
     const r = this.#reader.reset(body, 1)
     this.#lastFrame = r.uint32()
     const senderWallMs = r.float64()
+    if (!(senderWallMs >= 0 && senderWallMs < TIME_MS_END)) {
+      throw new CacheError('PROTOCOL_ERROR', `a log sent at the time ${senderWallMs}`)
+    }
     if (!this.#ackDue) {
       this.#ackDue = true
       this.#ports.scheduler.endOfTurn(() => this.#acknowledge())
@@ -81,6 +86,9 @@ export class ReplicaReceiver {
       const versionEpoch = r.varint()
       const bytes = r.varint()
       const start = r.skip(bytes)
+      if (versionEpoch === 0 || versionEpoch > 0xffff_ffff) {
+        throw new CacheError('PROTOCOL_ERROR', `a record of the epoch ${versionEpoch}`)
+      }
       if (this.#rejected.size > 0 && this.#rejected.has(partition)) continue
       this.#record(
         body,

@@ -98,6 +98,7 @@ export class Replica {
       outcome.complete()
       return
     }
+    outcome.wait()
     const queue = by === 'quorum' ? this.#quorumWaiters : this.#allWaiters
     let at = queue.length
     // A retry waits for its original's sequence, which may be older than the newest waiter's.

@@ -93,7 +93,10 @@ export class Replicator {
     this.#ports = ports
     this.#options = options
     const { engine, clock, scheduler, memory } = ports
-    this.operations = new OperationTable({ idleMs: 2 * options.timeoutMaxMs })
+    this.operations = new OperationTable({
+      idleMs: 2 * options.timeoutMaxMs,
+      bytesMax: memory.limitBytes / 8,
+    })
     this.backlog = new Backlog(
       options.backlogBytes,
       (record) => this.#dropped(record),
@@ -241,12 +244,12 @@ export class Replicator {
       else tell(error)
     })
     if (early !== undefined) tell((early as { error: CacheError | undefined }).error)
-    return () => this.outbox.end(stageId, true)
+    return () => this.outbox.end(stageId)
   }
 
   /** A staged write was refused after all. */
   unstage(staged: StagedValue): void {
-    if (!this.#isLogged(staged.stageId)) this.outbox.end(staged.stageId, true)
+    if (!this.#isLogged(staged.stageId)) this.outbox.end(staged.stageId)
   }
 
   #isLogged(stageId: number): boolean {
@@ -272,6 +275,7 @@ export class Replicator {
     for (const peer of this.#peers) peer?.stop()
     this.outbox.close()
     this.backlog.close()
+    this.operations.close()
   }
 
   #logged(replica: Replica, effect: Uint8Array, effectBytes: number, staged: StagedValue | undefined): void {
@@ -281,7 +285,7 @@ export class Replicator {
           ? undefined
           : {
               byteLength: staged.value.totalBytes,
-              release: (): void => this.outbox.end(staged.stageId, false),
+              release: (): void => this.outbox.end(staged.stageId),
             }
       const record = this.backlog.append(
         replica.partition,
@@ -297,7 +301,7 @@ export class Replicator {
       replica.lastRecord = record
       this.flushSoon()
     } else if (staged !== undefined) {
-      this.outbox.end(staged.stageId, false)
+      this.outbox.end(staged.stageId)
     }
     if (replica.quorum === 1) replica.advance()
   }
@@ -336,6 +340,7 @@ export class Replicator {
       monotonicMs: () => clock.monotonicMs(),
       replica: (partition) => this.#replicas[partition],
       primaries: () => this.#primaries,
+      sessions: () => this.operations.all(),
       missingStage: (peer, record) => {
         const stageId = this.#stageOf.size === 0 ? undefined : this.#stageOf.get(record)
         return stageId !== undefined && this.outbox.missing(peer, stageId)

@@ -3,10 +3,10 @@
  * ordered, so that a large value never holds up its partition's log.
  *
  * Bounded: at most `bytesMax` over all senders; a stage beyond that is refused, and its sender's replica lags until there is
- * room. A sender's stages are dropped with its bulk stream, except those that arrived whole.
+ * room. A sender's stages are dropped with its bulk stream.
  */
 
-import type { Engine, LargeValue } from '../engine/engine.ts'
+import { type Engine, INLINE_VALUE_BYTES_MAX, type LargeValue } from '../engine/engine.ts'
 import { CacheError } from '../kernel/errors.ts'
 import type { NodeIndex } from '../topology/topology.ts'
 import type { StageChunk } from '../wire/peer-frames.ts'
@@ -45,6 +45,12 @@ export class StageInbox {
     }
     if (chunk.offset === 0) {
       this.drop(node, chunk.stageId)
+      if (chunk.totalBytes <= INLINE_VALUE_BYTES_MAX) {
+        throw new CacheError(
+          'PROTOCOL_ERROR',
+          `a stage of ${chunk.totalBytes} bytes, which is no large value`,
+        )
+      }
       if (chunk.totalBytes > this.#valueBytesMax || this.#heldBytes + chunk.totalBytes > this.#bytesMax)
         return 'refused'
       const value = this.#allocate(chunk.totalBytes)
@@ -90,11 +96,10 @@ export class StageInbox {
     this.take(node, stageId)
   }
 
-  /** The sender's process has ended, or its stream: what is not whole will be sent anew. */
-  dropSender(node: NodeIndex, onlyPartial: boolean): void {
-    for (const [stageId, stage] of this.#senders.get(node) ?? []) {
-      if (!onlyPartial || stage.receivedBytes < stage.totalBytes) this.drop(node, stageId)
-    }
+  /** The sender's stream has ended: it takes nothing for granted any more and sends anew what is still needed. */
+  dropSender(node: NodeIndex): void {
+    for (const stageId of [...(this.#senders.get(node)?.keys() ?? [])]) this.drop(node, stageId)
+    this.#senders.delete(node)
   }
 
   #allocate(totalBytes: number): LargeValue | undefined {

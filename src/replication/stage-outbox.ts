@@ -24,7 +24,7 @@ interface Stage {
   readonly sent: Set<NodeIndex>
   readonly nodes: readonly NodeIndex[]
   /** Peers still needed before the operation may be ordered; undefined once it was told. */
-  waiting: { needed: number; readonly done: (error: CacheError | undefined) => void } | undefined
+  waiting: { readonly needed: number; readonly done: (error: CacheError | undefined) => void } | undefined
   /** The chunk encoded last, for the next peer that needs the same. */
   chunkOffset: number
   chunkMessage: Uint8Array | undefined
@@ -105,8 +105,8 @@ export class StageOutbox {
     return true
   }
 
-  /** Nobody needs the stage any more; `dropped`: its operation was refused, so peers forget it too. */
-  end(stageId: number, dropped: boolean): void {
+  /** Nobody needs the stage any more: peers that have some of it and did not apply it forget it too. */
+  end(stageId: number): void {
     const stage = this.#stages.get(stageId)
     if (stage === undefined) return
     this.#stages.delete(stageId)
@@ -114,9 +114,8 @@ export class StageOutbox {
     for (const [node, lane] of this.#lanes) {
       const at = lane.transfers.findIndex((transfer) => transfer.stage === stage)
       if (at >= 0) lane.transfers.splice(at, 1)
-      if (dropped && stage.nodes.includes(node)) {
-        lane.stream?.send(encodeStageState(FrameType.stageDrop, stageId, false))
-      }
+      // Also when its record left the backlog: a peer that lags then may hold the bytes and never get the record.
+      if (stage.nodes.includes(node)) lane.stream?.send(encodeStageState(FrameType.stageDrop, stageId, false))
     }
     stage.value.release()
   }
@@ -159,7 +158,7 @@ export class StageOutbox {
     if (!ok) {
       stage.refused.add(node)
       const { waiting } = stage
-      const left = stage.nodes.filter((one) => !stage.refused.has(one) && !stage.holders.has(one)).length
+      const left = stage.nodes.filter((one) => !stage.refused.has(one)).length
       if (waiting !== undefined && left < waiting.needed) {
         this.#settle(
           stage,
@@ -173,12 +172,12 @@ export class StageOutbox {
       this.#onHolder(node)
       return
     }
-    stage.waiting.needed--
-    if (stage.waiting.needed <= 0) this.#settle(stage, undefined)
+    // Counted anew each time: a peer whose stream broke in between is no holder any more.
+    if (stage.holders.size >= stage.waiting.needed) this.#settle(stage, undefined)
   }
 
   close(): void {
-    for (const stageId of [...this.#stages.keys()]) this.end(stageId, false)
+    for (const stageId of [...this.#stages.keys()]) this.end(stageId)
   }
 
   #settle(stage: Stage, error: CacheError | undefined): void {
@@ -208,8 +207,12 @@ export class StageOutbox {
       const message = this.#chunk(stage, transfer.offset, bytes)
       transfer.offset += bytes
       // Behind the others: so they take turns.
-      if (transfer.offset < stage.value.totalBytes) transfers.push(transfer)
-      else stage.sent.add(node)
+      if (transfer.offset < stage.value.totalBytes) {
+        transfers.push(transfer)
+      } else {
+        stage.sent.add(node)
+        if (stage.sent.size + stage.holders.size >= stage.nodes.length) stage.chunkMessage = undefined
+      }
       if (!stream.send(message)) lane.blocked = true
     }
   }
