@@ -84,7 +84,7 @@ export class EntryTable {
     return this.#free === NIL ? this.#fresh : this.#free
   }
 
-  /** A new entry. Only after `reserve`. */
+  /** A new entry, whose expiry is still to be set. Only after `reserve`. */
   add(hash: number, location: number): EntryIndex {
     let e = this.#free
     if (e === NIL) e = this.#fresh++
@@ -100,8 +100,6 @@ export class EntryTable {
   }
 
   remove(e: EntryIndex): void {
-    const expiry = this.#expiry[e >>> CHUNK_SHIFT]
-    if (expiry !== undefined) expiry.expiresAtMs[e & CHUNK_MASK] = 0
     this.setLocation(e, NO_LOCATION)
     this.setNext(e, this.#free)
     this.#free = e

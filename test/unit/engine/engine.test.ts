@@ -218,6 +218,18 @@ describe('large values', () => {
     }
   })
 
+  it('take the blocks that others left before new memory', () => {
+    const memory = new MemoryAccount(2 ** 30)
+    const engine = new Engine({ hashKey: HASH_KEY, memory, segmentBytes: 128 * 1024 })
+    const values = Array.from({ length: 20 }, () => engine.newLargeValue(131_072 - 8192))
+    const held = memory.totalBytes
+    for (let i = 0; i < 20; i += 2) values[i]?.discard()
+    for (let i = 0; i < 20; i += 2) values[i] = engine.newLargeValue(131_072 - 8192)
+    expect(memory.totalBytes).toBe(held)
+    for (const value of values) value.discard()
+    expect(engine.stats.largeBytes).toBe(0)
+  })
+
   it('are refused half uploaded, and counted as bugs when misused', () => {
     const engine = engineWith()
     const value = engine.newLargeValue(100_000)
