@@ -82,7 +82,10 @@ export async function run(args: readonly string[]): Promise<number> {
   }
   if ((only === undefined || only === 'pauses') && subjects.includes('ringcache')) {
     pauses.push({ subject: 'ringcache', ...(await measure({ kind: 'pauses', entries: MILLION })) })
-    print('Longest pause of the event loop, milliseconds, 1,000,000 entries', pauses)
+    print(
+      'Longest pause of the event loop, milliseconds (Cpu: of which this process ran), 1,000,000 entries',
+      pauses,
+    )
   }
   if (values.json !== undefined) {
     const report = { speed, memory, pauses, versions: versionsOf(redis) }
