@@ -8,6 +8,7 @@
 import { ByteReader, ByteWriter } from '../kernel/bytes.ts'
 import { CacheError } from '../kernel/errors.ts'
 import type { ClusterId, Epoch, Incarnation, NodeId, PartitionEpoch, RegionId } from '../kernel/ids.ts'
+import { TTL_MS_MAX } from '../wire/operations.ts'
 import type {
   Durability,
   EvictionPolicyName,
@@ -27,6 +28,7 @@ const REGIONS_MAX = 10_000
 /** Partitions of all groups together. */
 export const PARTITIONS_MAX: number = 65_536
 const UNSETTLED_MAX = 64
+const REGION_ID_END = 2 ** 31
 
 const DURABILITIES: readonly Durability[] = ['one', 'quorum', 'all']
 const READS: readonly ReadKind[] = ['primary', 'replica', 'nearest', 'majority', 'linearizable']
@@ -107,7 +109,13 @@ export function decodeTopology(bytes: Uint8Array): Topology {
       'a group reaches past the partitions',
     )
   }
+  check(
+    new Set(regions.map((region) => region.regionId)).size === regions.length,
+    'two regions have the same number',
+  )
   for (const region of regions) {
+    check(region.regionId < REGION_ID_END, `region ${region.name} has the number ${region.regionId}`)
+    check(region.ttlMs <= TTL_MS_MAX, `region ${region.name} has a time to live of ${region.ttlMs} ms`)
     check(
       groups.some((group) => group.name === region.group),
       `region ${region.name} names an unknown group`,

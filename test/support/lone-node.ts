@@ -1,0 +1,111 @@
+/**
+ * One node of a cluster whose other nodes are the test: it plays both their streams to it and its streams to them, frame by
+ * frame.
+ */
+
+import type { Incarnation, NodeId, RegionId } from '../../src/kernel/ids.ts'
+import { type Log, silentLog } from '../../src/kernel/log.ts'
+import { SeededRandom } from '../../src/kernel/random.ts'
+import { NodeCore } from '../../src/node/node-core.ts'
+import { DEFAULT_REGION, type NodeOptions, SINGLE_NODE } from '../../src/node/options.ts'
+import { VirtualTime } from '../../src/testing/virtual-time.ts'
+import { encodeTopology } from '../../src/topology/codec.ts'
+import { placeInTurn } from '../../src/topology/placement.ts'
+import type { Topology } from '../../src/topology/topology.ts'
+import { FRAME_HEADROOM } from '../../src/wire/frames.ts'
+import { encodePeerHello } from '../../src/wire/peer-frames.ts'
+import { DirectStream } from './direct-stream.ts'
+
+const NAMES = ['a', 'b', 'c']
+export const INCARNATION_A = 'aaaaaaaaaaaaaaaa'
+
+export interface Dialed {
+  readonly address: string
+  readonly lane: string
+  readonly stream: DirectStream
+}
+
+/** The second of the three nodes a, b and c. */
+export class LoneNode {
+  readonly time: VirtualTime = new VirtualTime()
+  readonly core: NodeCore
+  /** Streams it opened, in turn. */
+  readonly dialed: Dialed[] = []
+  readonly topology: Topology
+  #streams = 0
+
+  constructor(options: Partial<NodeOptions> = {}, log: Log = silentLog) {
+    const nodes = NAMES.map((nodeId, i) => ({ nodeId, address: `10.0.0.${i + 1}:7401`, zone: '' }))
+    this.core = new NodeCore(
+      { ...SINGLE_NODE, nodeId: 'b', nodes, partitionCount: 6, replicationFactor: 3, ...options },
+      {
+        clock: this.time,
+        scheduler: this.time,
+        random: new SeededRandom(9),
+        log,
+        uncompress: (stored) => stored,
+        dialer: {
+          open: (address, { lane }, handler) => {
+            const stream = new DirectStream()
+            stream.handler = handler
+            this.dialed.push({ address, lane: lane ?? 'operations', stream })
+            return stream
+          },
+          close: () => {},
+        },
+      },
+    )
+    this.topology = this.#topology()
+    this.core.start()
+  }
+
+  /** A stream on which node a says who it is. */
+  fromA(lane: 'operations' | 'bulk' = 'operations', topology?: Uint8Array): DirectStream {
+    const stream = new DirectStream()
+    stream.handler = this.core.accept('cluster', stream, 'a')
+    stream.handler.frame(this.helloOfA(lane, topology))
+    return stream
+  }
+
+  helloOfA(
+    lane: 'operations' | 'bulk',
+    topology: Uint8Array = encodeTopology(this.topology, 'node'),
+  ): Uint8Array {
+    return encodePeerHello({
+      versionMin: 1,
+      versionMax: 1,
+      clusterName: 'ringcache',
+      clusterId: this.topology.clusterId,
+      nodeId: 'a',
+      incarnation: INCARNATION_A,
+      targetNodeId: 'b',
+      streamNumber: ++this.#streams,
+      lane,
+      topology,
+    }).slice(FRAME_HEADROOM)
+  }
+
+  #topology(): Topology {
+    const { options, incarnation } = this.core
+    const group = {
+      name: 'default',
+      replicationFactor: 3,
+      firstPartition: 0,
+      partitionCount: options.partitionCount,
+    }
+    return {
+      clusterId: 'c0ffee00c0ffee00c0ffee00c0ffee00' as Topology['clusterId'],
+      clusterName: 'ringcache',
+      epoch: 1 as Topology['epoch'],
+      hashKey: { low: 1, high: 2 },
+      nodes: options.nodes.map((node) => ({
+        ...node,
+        nodeId: node.nodeId as NodeId,
+        incarnation: (node.nodeId === 'b' ? incarnation : INCARNATION_A) as Incarnation,
+      })),
+      groups: [group],
+      regions: [{ ...DEFAULT_REGION, regionId: 0 as RegionId, group: 'default' }],
+      partitions: placeInTurn(group, ['', '', '']),
+    }
+  }
+}
