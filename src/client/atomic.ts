@@ -12,10 +12,9 @@ import { Flag, Opcode, writeOperationId, writeOperationStart, writeTarget } from
 import { Status } from '../wire/results.ts'
 import { type CallBudget, type CallServices, OneCall } from './call.ts'
 import { Mutation, setMutation, type WriteDefaults, writeMutation } from './mutation.ts'
-import type { NodeLink } from './node-link.ts'
 import type { OperationIds } from './operation-ids.ts'
 import { durabilityCode, parseTtlMs, type SetOptions, type WriteOptions } from './options.ts'
-import type { Call } from './pending.ts'
+import type { Call, Link } from './pending.ts'
 import { expectStatus } from './read-call.ts'
 import { type RegionHandle, Target } from './target.ts'
 import { readOutcome, type WriteOutcome } from './write-call.ts'
@@ -189,7 +188,7 @@ export class AtomicCall extends OneCall<AtomicResult> implements Call {
     }
   }
 
-  encode(_slot: number, w: ByteWriter, target: Target, link: NodeLink): void {
+  encode(_slot: number, w: ByteWriter, target: Target, link: Link): void {
     const start = w.length
     if (this.#ids === undefined) {
       this.#counter = link.ids.next()

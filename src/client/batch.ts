@@ -6,7 +6,6 @@
 import { type CacheError, toCacheError } from '../kernel/errors.ts'
 import type { Version } from '../kernel/ids.ts'
 import type { Duration } from '../kernel/units.ts'
-import type { Cache } from './cache.ts'
 import type {
   CallOptions,
   DeleteOptions,
@@ -21,14 +20,25 @@ export type BatchResult<V> =
   | { readonly ok: true; readonly value: V | Version | SetResult<V> | boolean | number | undefined }
   | { readonly ok: false; readonly error: CacheError }
 
+/** What a batch is made of: the part of Cache it uses. */
+export interface BatchOperations<V> {
+  get(key: string, options?: ReadOptions): Promise<V | undefined>
+  has(key: string, options?: ReadOptions): Promise<boolean>
+  set(key: string, value: V, options: SetOptions): Promise<SetResult<V> | Version>
+  delete(key: string, options?: DeleteOptions): Promise<boolean>
+  expire(key: string, ttl: Duration, options?: WriteOptions): Promise<boolean>
+  touch(key: string, options?: WriteOptions): Promise<boolean>
+  increment(key: string, by?: number, options?: IncrementOptions): Promise<number>
+}
+
 type Step<V> = (shared: CallOptions) => Promise<V | Version | SetResult<V> | boolean | number | undefined>
 
 /** Operations run together and in any order; two of them on one key arrive in the order in which they were added. */
 export class Batch<V = unknown> {
-  readonly #cache: Cache<V>
+  readonly #cache: BatchOperations<V>
   #steps: Step<V>[] = []
 
-  constructor(cache: Cache<V>) {
+  constructor(cache: BatchOperations<V>) {
     this.#cache = cache
   }
 

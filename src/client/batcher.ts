@@ -14,8 +14,15 @@ import { CacheError } from '../kernel/errors.ts'
 import type { Scheduler, Timer } from '../kernel/scheduler.ts'
 import { beginFrame, FRAME_HEADROOM, FrameType, finishFrame, sealFrame } from '../wire/frames.ts'
 import { beginRequest, Opcode } from '../wire/operations.ts'
-import type { NodeLink } from './node-link.ts'
-import { type Call, type FailureStage, Frame, type PendingBudget, PendingRing, reserve } from './pending.ts'
+import {
+  type Call,
+  type FailureStage,
+  Frame,
+  type Link,
+  type PendingBudget,
+  PendingRing,
+  reserve,
+} from './pending.ts'
 import type { Target } from './target.ts'
 import type { TurnClock } from './turn-clock.ts'
 
@@ -30,7 +37,7 @@ const FIRST_FRAME_BYTES = 1024
 const CANCEL_MAX = 4096
 
 export interface BatcherOptions {
-  readonly link: NodeLink
+  readonly link: Link
   readonly clock: TurnClock
   readonly scheduler: Scheduler
   readonly budget: PendingBudget

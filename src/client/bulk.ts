@@ -7,13 +7,13 @@
 
 import { type ByteReader, ByteWriter } from '../kernel/bytes.ts'
 import { CacheError, toCacheError } from '../kernel/errors.ts'
-import type { Timer } from '../kernel/scheduler.ts'
+import type { Scheduler, Timer } from '../kernel/scheduler.ts'
 import { beginFrame, FrameType, finishFrame, UPLOAD_CHUNK_BYTES } from '../wire/frames.ts'
 import { Status } from '../wire/results.ts'
 import type { Connection } from './connection.ts'
-import type { NodeLink } from './node-link.ts'
-import type { Call, FailureStage } from './pending.ts'
+import type { Call, FailureStage, Link } from './pending.ts'
 import type { Target } from './target.ts'
+import type { TurnClock } from './turn-clock.ts'
 
 /** Transfers that run at a time per node. */
 const ACTIVE_MAX = 4
@@ -34,8 +34,21 @@ export interface BulkCall extends Call {
   downloaded(bytes: Uint8Array): void
 }
 
+/** What transfers need of the node they go to. */
+export interface BulkHost extends Link {
+  readonly clock: TurnClock
+  readonly scheduler: Scheduler
+  /** Largest value the node accepts, in bytes. */
+  readonly valueBytesMax: number
+  /** Counts an operation that waits outside a batcher. @throws CacheError OVERLOADED. */
+  reserve(): void
+  release(): void
+  /** An operation failed: it is decided elsewhere what becomes of it. */
+  report(call: Call, slot: number, error: CacheError, stage: FailureStage): void
+}
+
 export class BulkTransfers {
-  readonly #link: NodeLink
+  readonly #link: BulkHost
   readonly #open: (transfers: BulkTransfers) => Connection
   #connection: Connection | undefined
   readonly #queue: Transfer[] = []
@@ -46,7 +59,7 @@ export class BulkTransfers {
   #uploadIds = 0
   #blocked = false
 
-  constructor(link: NodeLink, open: (transfers: BulkTransfers) => Connection) {
+  constructor(link: BulkHost, open: (transfers: BulkTransfers) => Connection) {
     this.#link = link
     this.#open = open
   }
@@ -226,7 +239,7 @@ class Transfer implements Call {
   readonly call: BulkCall
   readonly slot: number
   readonly target: Target
-  readonly link: NodeLink
+  readonly link: Link
   readonly lane = 'bulk'
   stage: 'queued' | 'uploading' | 'asked' | 'downloading' | 'finished' = 'queued'
   timer: Timer | undefined
@@ -236,7 +249,7 @@ class Transfer implements Call {
   buffer: Uint8Array | undefined
   onAnswer: (status: number, requestId: number) => void = () => {}
 
-  constructor(call: BulkCall, slot: number, target: Target, link: NodeLink) {
+  constructor(call: BulkCall, slot: number, target: Target, link: Link) {
     this.call = call
     this.slot = slot
     this.target = target
@@ -257,11 +270,11 @@ class Transfer implements Call {
     this.call.locate(slot, target)
   }
 
-  encode(slot: number, w: ByteWriter, target: Target, link: NodeLink): void {
+  encode(slot: number, w: ByteWriter, target: Target, link: Link): void {
     this.call.encode(slot, w, target, link)
   }
 
-  result(slot: number, status: number, r: ByteReader, link: NodeLink, requestId: number): void {
+  result(slot: number, status: number, r: ByteReader, link: Link, requestId: number): void {
     this.call.result(slot, status, r, link, requestId)
     this.onAnswer(status, requestId)
   }

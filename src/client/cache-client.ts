@@ -19,7 +19,6 @@ import {
   type WriteDefaults,
   type WriteOpcode,
 } from './mutation.ts'
-import type { NodeLink } from './node-link.ts'
 import {
   type CallOptions,
   type ClientSettings,
@@ -35,7 +34,7 @@ import {
   type WriteOptions,
 } from './options.ts'
 import { ClearCall, ScanCall, type ScanPage, StatsCall } from './partition-calls.ts'
-import type { Call } from './pending.ts'
+import type { Call, Link } from './pending.ts'
 import { ReadCall, type ReadOpcode } from './read-call.ts'
 import { Scan } from './scan.ts'
 import { type NodeStats, parseNodeStats, type Stats, sumStats } from './stats.ts'
@@ -299,7 +298,7 @@ export class CacheClient<V = unknown> implements Cache<V> {
     const missing: string[] = []
     answers.forEach((answer, index) => {
       if (answer.status === 'fulfilled') nodes.push(answer.value)
-      else missing.push((links[index] as NodeLink).name)
+      else missing.push((links[index] as Link).name)
     })
     const failure = answers.find((answer) => answer.status === 'rejected')
     if (nodes.length === 0 && failure !== undefined) throw failure.reason
@@ -329,12 +328,7 @@ export class CacheClient<V = unknown> implements Cache<V> {
     }
   }
 
-  #read(
-    key: string,
-    opcode: ReadOpcode,
-    options: ReadOptions | undefined,
-    link?: NodeLink,
-  ): Promise<unknown> {
+  #read(key: string, opcode: ReadOpcode, options: ReadOptions | undefined, link?: Link): Promise<unknown> {
     return this.#attempt(options, () => {
       const flags = options?.allowStale === true ? Flag.allowStale : 0
       const readKind = this.#readKindOf(options)

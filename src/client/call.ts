@@ -4,8 +4,7 @@
 
 import { CacheError } from '../kernel/errors.ts'
 import type { ValueCodec } from './codecs/value-codec.ts'
-import type { NodeLink } from './node-link.ts'
-import type { Call } from './pending.ts'
+import type { Call, Link } from './pending.ts'
 import type { Router } from './router.ts'
 import type { TurnClock } from './turn-clock.ts'
 
@@ -29,7 +28,7 @@ export interface CallBudget {
 export abstract class OneCall<T> {
   readonly promise: Promise<T>
   readonly deadlineMs: number
-  readonly link: NodeLink | undefined
+  readonly link: Link | undefined
   #resolve: ((value: T) => void) | undefined
   #reject: ((error: unknown) => void) | undefined
   #attempts = 0
@@ -37,7 +36,7 @@ export abstract class OneCall<T> {
   /** Runs when the call is over. */
   onSettled: (() => void) | undefined
 
-  constructor(deadlineMs: number, link: NodeLink | undefined) {
+  constructor(deadlineMs: number, link: Link | undefined) {
     this.deadlineMs = deadlineMs
     this.link = link
     this.promise = new Promise<T>((resolve, reject) => {

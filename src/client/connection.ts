@@ -17,8 +17,7 @@ import { decodeError, decodeWelcome, type Welcome } from '../wire/handshake.ts'
 import { readErrorResult, Status } from '../wire/results.ts'
 import type { Dialer, FrameHandler, FrameStream } from '../wire/transport.ts'
 import { Batcher } from './batcher.ts'
-import type { NodeLink } from './node-link.ts'
-import type { Call, FailureStage, PendingBudget } from './pending.ts'
+import type { Call, FailureStage, Link, PendingBudget } from './pending.ts'
 import type { Target } from './target.ts'
 import type { TurnClock } from './turn-clock.ts'
 
@@ -67,7 +66,7 @@ type State =
 
 export class Connection {
   readonly batcher: Batcher
-  readonly #link: NodeLink
+  readonly #link: Link
   readonly #lane: 'operations' | 'bulk'
   readonly #ports: ConnectionPorts
   readonly #events: ConnectionEvents
@@ -80,7 +79,7 @@ export class Connection {
   #readyAtMs = 0
   #lastError: CacheError | undefined
 
-  constructor(link: NodeLink, lane: 'operations' | 'bulk', ports: ConnectionPorts, events: ConnectionEvents) {
+  constructor(link: Link, lane: 'operations' | 'bulk', ports: ConnectionPorts, events: ConnectionEvents) {
     this.#link = link
     this.#lane = lane
     this.#ports = ports

@@ -6,9 +6,8 @@ import type { ByteReader, ByteWriter } from '../kernel/bytes.ts'
 import type { CacheError } from '../kernel/errors.ts'
 import { type CallBudget, type CallServices, OneCall } from './call.ts'
 import { type Mutation, writeMutation } from './mutation.ts'
-import type { NodeLink } from './node-link.ts'
 import type { OperationIds } from './operation-ids.ts'
-import type { Call } from './pending.ts'
+import type { Call, Link } from './pending.ts'
 import type { RegionHandle, Target } from './target.ts'
 import { readOutcome, type WriteOutcome } from './write-call.ts'
 
@@ -66,7 +65,7 @@ export class ManyWrites extends OneCall<readonly ManyWritesItem[]> implements Ca
     target.setKey(this.#region, this.#item(slot).key)
   }
 
-  encode(slot: number, w: ByteWriter, target: Target, link: NodeLink): void {
+  encode(slot: number, w: ByteWriter, target: Target, link: Link): void {
     const item = this.#item(slot)
     if (item.ids === undefined) {
       item.counter = link.ids.next()

@@ -8,7 +8,7 @@ import { randomHex } from '../kernel/random.ts'
 import type { Scheduler } from '../kernel/scheduler.ts'
 import { PROTOCOL_VERSION_MAX, PROTOCOL_VERSION_MIN } from '../wire/frames.ts'
 import { encodeHello, type Welcome } from '../wire/handshake.ts'
-import { BulkTransfers } from './bulk.ts'
+import { type BulkHost, BulkTransfers } from './bulk.ts'
 import { Connection, type ConnectionPorts } from './connection.ts'
 import { OperationIds } from './operation-ids.ts'
 import { type Call, type FailureStage, reserve } from './pending.ts'
@@ -32,7 +32,7 @@ export interface LinkEvents {
   lost(link: NodeLink, error: CacheError): void
 }
 
-export class NodeLink {
+export class NodeLink implements BulkHost {
   readonly address: string
   readonly ids: OperationIds
   readonly operations: Connection

@@ -5,9 +5,8 @@ import { CacheError } from '../kernel/errors.ts'
 import { Flag, Opcode, writeOperationId, writeOperationStart } from '../wire/operations.ts'
 import { Status } from '../wire/results.ts'
 import { type CallBudget, OneCall } from './call.ts'
-import type { NodeLink } from './node-link.ts'
 import type { OperationIds } from './operation-ids.ts'
-import type { Call } from './pending.ts'
+import type { Call, Link } from './pending.ts'
 import { expectStatus } from './read-call.ts'
 import type { RegionHandle, Target } from './target.ts'
 
@@ -105,7 +104,7 @@ export class ClearCall extends OneCall<number> implements Call {
     target.setPartition(this.#region, this.#partition)
   }
 
-  encode(_slot: number, w: ByteWriter, target: Target, link: NodeLink): void {
+  encode(_slot: number, w: ByteWriter, target: Target, link: Link): void {
     if (this.#ids === undefined) {
       this.#counter = link.ids.next()
       this.#ids = link.ids
@@ -142,7 +141,7 @@ export class StatsCall extends OneCall<string> implements Call {
   readonly #region: RegionHandle
   readonly #timeoutMs: number
 
-  constructor(region: RegionHandle, link: NodeLink, budget: CallBudget) {
+  constructor(region: RegionHandle, link: Link, budget: CallBudget) {
     super(budget.deadlineMs, link)
     this.#region = region
     this.#timeoutMs = budget.timeoutMs

@@ -7,11 +7,22 @@
 
 import type { ByteReader, ByteWriter } from '../kernel/bytes.ts'
 import { CacheError } from '../kernel/errors.ts'
-import type { NodeLink } from './node-link.ts'
+import type { OperationIds } from './operation-ids.ts'
 import type { Target } from './target.ts'
 
 /** How far an operation had come when it failed: not sent; sent without an answer; refused by the node. */
 export type FailureStage = 'unsent' | 'lost' | 'answered'
+
+/** What a call sees of the node it is sent to. */
+export interface Link {
+  /** The node's configured name, its address until that is known. */
+  readonly name: string
+  readonly address: string
+  /** The session under which writes are numbered there. */
+  readonly ids: OperationIds
+  /** @throws CacheError when it can't be sent there now. */
+  submit(call: Call, slot: number, target: Target): void
+}
 
 /** What the application waits for. Implementations hold no resources but themselves. */
 export interface Call {
@@ -24,16 +35,16 @@ export interface Call {
   /** Which replica may answer. */
   readonly readKind: number
   /** A node that must be asked whatever the topology says. */
-  readonly link: NodeLink | undefined
+  readonly link: Link | undefined
   /** Says where the operation goes. @throws CacheError when it can't go anywhere. */
   locate(slot: number, target: Target): void
   /** Appends the operation. */
-  encode(slot: number, w: ByteWriter, target: Target, link: NodeLink): void
+  encode(slot: number, w: ByteWriter, target: Target, link: Link): void
   /**
    * A result arrived that is no error. Must read its payload exactly, even when nobody waits for it any more: the next
    * result stands behind it. @throws CacheError PROTOCOL_ERROR when it is malformed.
    */
-  result(slot: number, status: number, r: ByteReader, link: NodeLink, requestId: number): void
+  result(slot: number, status: number, r: ByteReader, link: Link, requestId: number): void
   /** The operation has failed for good. */
   reject(slot: number, error: CacheError): void
   /** Counts another attempt and returns how many there were besides the first. */

@@ -11,8 +11,7 @@ import { Status } from '../wire/results.ts'
 import type { BulkCall } from './bulk.ts'
 import { type CallBudget, type CallServices, OneCall } from './call.ts'
 import { type EntryHead, makeEntry, readEntryHead } from './entry.ts'
-import type { NodeLink } from './node-link.ts'
-import type { Call } from './pending.ts'
+import type { Call, Link } from './pending.ts'
 import type { RegionHandle, Target } from './target.ts'
 
 export type ReadOpcode = typeof Opcode.get | typeof Opcode.getEntry | typeof Opcode.has | typeof Opcode.ttl
@@ -44,7 +43,7 @@ export class ReadCall extends OneCall<unknown> implements Call, ValueReceiver {
     readKind: number,
     flags: number,
     budget: CallBudget,
-    link: NodeLink | undefined,
+    link: Link | undefined,
   ) {
     super(budget.deadlineMs, link)
     this.readKind = readKind
@@ -113,7 +112,7 @@ export class ReadCall extends OneCall<unknown> implements Call, ValueReceiver {
 
 export interface LargeReadOptions extends CallBudget {
   readonly readKind: number
-  readonly link: NodeLink | undefined
+  readonly link: Link | undefined
 }
 
 /** A read on the bulk stream on behalf of another call. */
@@ -123,7 +122,7 @@ export class LargeRead implements BulkCall {
   readonly upload = undefined
   readonly deadlineMs: number
   readonly readKind: number
-  readonly link: NodeLink | undefined
+  readonly link: Link | undefined
   uploadId = 0
   downloadBytes = 0
   readonly #receiver: ValueReceiver

@@ -9,7 +9,7 @@ import { CacheError, type ErrorCode, toCacheError } from '../kernel/errors.ts'
 import type { Random } from '../kernel/random.ts'
 import type { Scheduler } from '../kernel/scheduler.ts'
 import { decodeTopology } from '../topology/codec.ts'
-import type { ReadKind, Topology } from '../topology/topology.ts'
+import type { Topology } from '../topology/topology.ts'
 import type { Welcome } from '../wire/handshake.ts'
 import { ReadCode } from '../wire/operations.ts'
 import { type LinkOptions, NodeLink } from './node-link.ts'
@@ -262,9 +262,4 @@ function finalError(call: Call, slot: number, error: CacheError): CacheError {
     `the write was sent but not confirmed (${error.message}): read the key to find out whether it took effect`,
     { cause: error, ...(error.node === undefined ? {} : { node: error.node }) },
   )
-}
-
-/** How a read kind stands in a request. */
-export function readCodeOf(read: ReadKind | undefined): number {
-  return read === undefined ? ReadCode.region : ReadCode[read]
 }

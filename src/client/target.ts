@@ -91,7 +91,7 @@ export class Target {
 }
 
 /** Writes prefix and key. @returns the number of bytes. @throws CacheError INVALID_ARGUMENT or KEY_TOO_LARGE. */
-export function encodeStoredKey(region: RegionHandle, key: string, target: Uint8Array): number {
+function encodeStoredKey(region: RegionHandle, key: string, target: Uint8Array): number {
   if (typeof key !== 'string' || key.length === 0) {
     throw new CacheError(
       'INVALID_ARGUMENT',

@@ -11,9 +11,8 @@ import { Status } from '../wire/results.ts'
 import { type CallBudget, type CallServices, OneCall } from './call.ts'
 import { type Entry, makeEntry, readEntryHead, readVersion } from './entry.ts'
 import { INLINE_SET_BYTES_MAX, type Mutation, writeMutation } from './mutation.ts'
-import type { NodeLink } from './node-link.ts'
 import type { OperationIds } from './operation-ids.ts'
-import type { Call } from './pending.ts'
+import type { Call, Link } from './pending.ts'
 import { expectStatus } from './read-call.ts'
 import type { RegionHandle, Target } from './target.ts'
 
@@ -70,7 +69,7 @@ export class WriteCall extends OneCall<WriteOutcome> implements Call {
     target.setKey(this.#region, this.#key)
   }
 
-  encode(_slot: number, w: ByteWriter, target: Target, link: NodeLink): void {
+  encode(_slot: number, w: ByteWriter, target: Target, link: Link): void {
     if (this.#ids === undefined) {
       this.#counter = link.ids.next()
       this.#ids = link.ids
