@@ -151,9 +151,12 @@ class End implements FrameStream {
   #full = false
   #pendingClose = false
   queuedBytes = 0
+  /** The process it belongs to: that of a crashed one hears nothing more, not even that its streams broke. */
+  readonly #life: number
 
   constructor(host: SimulatedHost, bufferBytes: number) {
     this.host = host
+    this.#life = host.life
     this.#bufferBytes = bufferBytes
   }
 
@@ -184,7 +187,7 @@ class End implements FrameStream {
     if (this.#full && this.queuedBytes <= this.#bufferBytes / 2) {
       this.#full = false
       this.host.nextTurn(() => {
-        if (!this.closed) this.handler?.drained()
+        if (!this.closed && !this.#isDead) this.handler?.drained()
       })
     }
   }
@@ -209,7 +212,7 @@ class End implements FrameStream {
   }
 
   #drain(): void {
-    while (!this.#paused && !this.closed && this.handler !== undefined) {
+    while (!this.#paused && !this.closed && !this.#isDead && this.handler !== undefined) {
       const body = this.#inbox.shift()
       if (body === undefined) return
       this.handler.frame(body)
@@ -235,7 +238,11 @@ class End implements FrameStream {
   #end(error: CacheError | undefined): void {
     const { handler } = this
     this.handler = undefined
-    handler?.closed(error)
+    if (!this.#isDead) handler?.closed(error)
+  }
+
+  get #isDead(): boolean {
+    return this.#life !== this.host.life
   }
 }
 
