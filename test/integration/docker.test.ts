@@ -49,7 +49,7 @@ describe('Dockerfile', () => {
     )
     const packages = readdirSync(path.join(app, 'node_modules'))
     expect(packages).toEqual(expect.arrayContaining(['pino', 'yaml']))
-    for (const name of ['typescript', 'vitest', 'tsx', '@biomejs']) expect(packages).not.toContain(name)
+    for (const name of ['typescript', 'vitest', 'tsx', 'knip']) expect(packages).not.toContain(name)
   })
 
   it('runs a node that its health check finds healthy, and that SIGTERM stops in order', async () => {
