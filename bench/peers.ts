@@ -85,7 +85,7 @@ class PeersBench {
     const ratios = ratiosOf(cells)
     const versions = this.#versions(available)
     const report: Report = { cells, ratios, versions, ...(soaked && { soak: soaked }), skipped }
-    console.log(`\n${tableOf(cells, ratios)}\n`)
+    if (cells.length > 0) console.log(`\n${tableOf(cells, ratios)}\n`)
     if (soaked !== undefined) console.log(`${soakTable(soaked)}\n`)
     for (const peer of available) console.log(`${peer}: ${PEERS[peer].about}`)
     console.log(JSON.stringify(versions))
@@ -96,6 +96,9 @@ class PeersBench {
 
   async stop(): Promise<void> {
     await Promise.all([...this.#servers.values()].map((servers) => servers.stop()))
+    for (const { profiles = [] } of this.#servers.values()) {
+      for (const file of profiles) console.log([`\n${file}`, ...topFunctions(file)].join('\n'))
+    }
     this.#servers.clear()
   }
 
@@ -113,12 +116,12 @@ class PeersBench {
   }
 
   async #startAndLoad(peers: readonly PeerName[]): Promise<void> {
-    const { keys, portBase } = this.#options
+    const { keys, portBase, profileFolder } = this.#options
     for (const name of peers) {
       const kind = PEERS[name].servers
       if (this.#servers.has(kind)) continue
       console.log(`starting ${kind}`)
-      const servers = await startServers(kind, portBase)
+      const servers = await startServers(kind, portBase, profileFolder === undefined ? {} : { profileFolder })
       this.#servers.set(kind, servers)
       const job = { kind: 'load', peer: name, addresses: servers.addresses, keys } as const
       await runJob(job, { timeoutMs: JOB_MARGIN_MS })
@@ -205,7 +208,7 @@ class PeersBench {
       const { addresses, pids: serverPids } = servers
       return await runJob(
         { kind: 'soak', addresses, serverPids, seconds: soakSeconds, concurrency: SOAK_CONCURRENCY },
-        { timeoutMs: soakSeconds * 2_000 + JOB_MARGIN_MS },
+        { timeoutMs: soakSeconds * 2_000 + 3 * JOB_MARGIN_MS },
       )
     } catch (error) {
       this.#failures.push(`soak: ${error instanceof Error ? error.message : String(error)}`)

@@ -13,7 +13,7 @@ import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { RingcacheClient } from './clients/ringcache.ts'
 import { LatencyHistogram } from './latency-histogram.ts'
-import type { Measurement } from './measure.ts'
+import { type Measurement, sleepUntilCounted } from './measure.ts'
 import { cpuUsOf } from './process-usage.ts'
 
 const KIB = 1024
@@ -174,7 +174,7 @@ async function repeat(call: (n: number) => Promise<void>, options: LargeOptions)
   const serverCpuBefore = cpuUsOf(options.serverPids)
   const cpuBefore = process.cpuUsage()
   const started = performance.now()
-  await Promise.race([sleep(options.seconds * 1000), workers])
+  await Promise.race([sleepUntilCounted(options.seconds, latencies), workers])
   const seconds = (performance.now() - started) / 1000
   const cpu = process.cpuUsage(cpuBefore)
   const serverCpuUs = cpuUsOf(options.serverPids) - serverCpuBefore

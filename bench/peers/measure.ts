@@ -32,6 +32,8 @@ export interface Measurement {
 }
 
 const VERIFY_MASK = 63
+const FIRST_CALL_SECONDS_MAX = 30
+const SECONDS_STEP = 0.05
 
 class Run {
   readonly latencies: LatencyHistogram = new LatencyHistogram()
@@ -75,7 +77,7 @@ export async function measure(
   const clientCpuBefore = process.cpuUsage()
   const started = performance.now()
   run.latencies.reset()
-  await Promise.race([sleep(options.seconds * 1000), failed])
+  await Promise.race([sleepUntilCounted(options.seconds, run.latencies), failed])
 
   const seconds = (performance.now() - started) / 1000
   const clientCpu = process.cpuUsage(clientCpuBefore)
@@ -93,6 +95,14 @@ export async function measure(
     serverCpuUs,
     verified: run.verified,
     mismatches: run.mismatches,
+  }
+}
+
+/** Sleeps for `seconds`, and on a slow machine until one call is counted, so that there is something to divide by. */
+export async function sleepUntilCounted(seconds: number, counted: LatencyHistogram): Promise<void> {
+  await sleep(seconds * 1000)
+  for (let n = 0; counted.total === 0 && n < FIRST_CALL_SECONDS_MAX / SECONDS_STEP; n++) {
+    await sleep(SECONDS_STEP * 1000)
   }
 }
 

@@ -1,5 +1,6 @@
 /** The command line of `npm run bench -- peers`. Lists are given as `--x a,b` or as `--x a --x b`. */
 
+import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { PEER_NAMES, type PeerName, WORKLOAD_NAMES, type WorkloadName } from './peer.ts'
 import { PORTS_USED } from './registry.ts'
@@ -42,7 +43,7 @@ export const USAGE: string = `npm run bench -- peers [options]
   --passes N           how often each cell is measured, the order of peers turning round each time (2)
   --keys N             records stored (100000)
   --json FILE          also write the results there
-  --profile DIR        write a CPU profile of every measured client process there
+  --profile DIR        write CPU profiles of the measured client processes and of ringcache's nodes there
   --port-base N        first of the ${PORTS_USED} loopback ports used (7700)
   --no-install         don't install missing client libraries
   --quick              a short look: workload B, mget100, concurrency 32 and 1, half a second, one pass
@@ -76,7 +77,7 @@ export function parseOptions(args: readonly string[]): PeersOptions | 'help' {
     keys: whole(values.keys ?? (quick ? '10000' : '100000'), '--keys', 1_000, 10_000_000),
     portBase: whole(values['port-base'] ?? '7700', '--port-base', 1_024, 65_535 - PORTS_USED),
     json: values.json,
-    profileFolder: values.profile,
+    profileFolder: values.profile === undefined ? undefined : resolve(values.profile),
     install: !values['no-install'],
   }
 }

@@ -67,5 +67,7 @@ export interface Servers {
   readonly pids: readonly number[]
   /** Name and version of the server, for the report. */
   readonly versions: Readonly<Record<string, string>>
+  /** Profiles that are there after `stop`. */
+  readonly profiles?: readonly string[]
   stop(): Promise<void>
 }

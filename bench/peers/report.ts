@@ -142,7 +142,7 @@ export function tableOf(cells: readonly Cell[], ratios: readonly Ratio[]): strin
 
 export function soakTable(result: SoakResult): string {
   const mib = (bytes: number): string => (bytes / 2 ** 20).toFixed(1)
-  return markdown(
+  const table = markdown(
     [
       ['process', 'RSS at half time, MiB', 'RSS at the end, MiB', 'growth'],
       ...result.processes.map((each) => [
@@ -154,6 +154,9 @@ export function soakTable(result: SoakResult): string {
     ],
     [0],
   )
+  const perSecond = grouped(Math.round(result.calls / result.seconds))
+  const hitShare = ((100 * result.hits) / result.calls).toFixed(1)
+  return `${table}\n\nsoak: ${perSecond} calls/s for ${result.seconds} s, ${hitShare} % found; the others were written anew`
 }
 
 /** @param left numbers of the columns that are not numbers. */

@@ -2,18 +2,23 @@
  * Full load for a minute while a region is kept at its budget: every write evicts something. The memory of client and nodes
  * is sampled once a second; what it grows between the middle and the end is what leaks.
  *
+ * First the region is filled to its budget, which is not part of the minute, and its nodes have then done what they do once.
  * Keys are drawn evenly from many more than the region can hold, so that about half of the calls write a new entry.
  */
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import { integerBetween, SeededRandom } from '../../src/kernel/random.ts'
-import type { PeerClient } from './peer.ts'
+import type { Entry, PeerClient } from './peer.ts'
 import { rssBytesOf } from './process-usage.ts'
 import type { DataSet, UserRecord } from './records.ts'
+import { BATCH_KEYS } from './workload.ts'
 
 /** What the region holds; the keys drawn from need several times as much. */
 export const SOAK_REGION_BYTES: number = 64 * 1024 * 1024
 const SOAK_KEYS = 1_000_000
+/** Written before the clock starts: more than the region holds. */
+const FILL_KEYS = 500_000
+const FILL_BATCHES_AT_ONCE = 8
 export const SOAK_CONCURRENCY = 256
 /** Records are shared by keys: the bytes stored matter here, not what they say. */
 export const SOAK_RECORDS = 4_096
@@ -46,6 +51,7 @@ export interface SoakProcess {
 }
 
 export async function soak(client: PeerClient, data: DataSet, options: SoakOptions): Promise<SoakResult> {
+  await fill(client, data)
   const random = new SeededRandom(11)
   let calls = 0
   let hits = 0
@@ -74,6 +80,20 @@ export async function soak(client: PeerClient, data: DataSet, options: SoakOptio
   await workers
   const processes = samples.map((rss, at) => summary(at === 0 ? 'client' : `node ${at}`, rss))
   return { calls, hits, seconds: options.seconds, processes }
+}
+
+async function fill(client: PeerClient, data: DataSet): Promise<void> {
+  let next = 0
+  const worker = async (): Promise<void> => {
+    while (next < FILL_KEYS) {
+      const batch: Entry[] = []
+      for (; batch.length < BATCH_KEYS && next < FILL_KEYS; next++) {
+        batch.push([`soak:${next}`, data.records[next % data.records.length] as UserRecord])
+      }
+      await client.mset(batch)
+    }
+  }
+  await Promise.all(Array.from({ length: FILL_BATCHES_AT_ONCE }, worker))
 }
 
 function summary(name: string, rssBytes: readonly number[]): SoakProcess {

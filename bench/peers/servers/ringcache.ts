@@ -14,6 +14,8 @@ import { requireFreePorts, ServerProcess } from './process.ts'
 export interface RingcacheSettings {
   /** What the default region holds in the whole cluster. Default: no limit of its own. */
   readonly regionBytes?: number
+  /** Where each node writes a CPU profile of its whole life when it stops. */
+  readonly profileFolder?: string
 }
 
 const NODES = 3
@@ -35,7 +37,7 @@ export async function startRingcache(firstPort: number, settings: RingcacheSetti
       new ServerProcess(process.execPath, (folder) => {
         const file = join(folder, 'cluster.yaml')
         writeFileSync(file, configuration(ports, settings))
-        return [command, 'start', '--config', file, '--node', `node${at + 1}`]
+        return [...profiling(at, settings), command, 'start', '--config', file, '--node', `node${at + 1}`]
       }),
   )
   const stop = async (): Promise<void> => {
@@ -49,14 +51,25 @@ export async function startRingcache(firstPort: number, settings: RingcacheSetti
     await stop()
     throw error
   }
+  const { profileFolder } = settings
   const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string }
   return {
     kind: 'ringcache',
     addresses: ports.map((port) => `127.0.0.1:${port}`),
     pids: processes.map((node) => node.pid),
     versions: { ringcache: version },
+    profiles: profileFolder === undefined ? [] : ports.map((_, at) => join(profileFolder, nodeProfile(at))),
     stop,
   }
+}
+
+function profiling(at: number, { profileFolder }: RingcacheSettings): string[] {
+  if (profileFolder === undefined) return []
+  return ['--cpu-prof', `--cpu-prof-dir=${profileFolder}`, `--cpu-prof-name=${nodeProfile(at)}`]
+}
+
+function nodeProfile(at: number): string {
+  return `node${at + 1}.cpuprofile`
 }
 
 function configuration(ports: readonly number[], settings: RingcacheSettings): string {
