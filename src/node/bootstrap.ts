@@ -12,6 +12,7 @@
  * A state machine without clock or network: the caller performs what it returns.
  */
 
+import { CacheError } from '../kernel/errors.ts'
 import type { ClusterId, Epoch, Incarnation, NodeId, RegionId } from '../kernel/ids.ts'
 import { type Random, randomHex } from '../kernel/random.ts'
 import { placeInTurn } from '../topology/placement.ts'
@@ -83,9 +84,22 @@ export class Bootstrap {
     return this.committed(proposal)
   }
 
-  /** A committed topology was met or decided. @returns what to do, unless one was taken up before. */
+  /**
+   * A committed topology was met or decided. @returns what to do, unless one was taken up before.
+   * @throws CacheError WRONG_CLUSTER, PROTOCOL_ERROR when this node can't serve under it; it goes on waiting for another
+   */
   committed(topology: Topology): BootstrapEffect | undefined {
     if (this.#done) return undefined
+    const { clusterName } = this.#options
+    if (topology.clusterName !== clusterName) {
+      throw new CacheError(
+        'WRONG_CLUSTER',
+        `a topology of cluster ${topology.clusterName}, not ${clusterName}`,
+      )
+    }
+    if (topology.hashKey === undefined) {
+      throw new CacheError('PROTOCOL_ERROR', 'a topology without the hash key, as clients get it')
+    }
     this.#done = true
     this.#proposal = undefined
     return { kind: 'adopt', topology }
@@ -136,7 +150,10 @@ export class Bootstrap {
       regions: options.regions.map(
         (region, i): RegionRecord => ({ ...region, regionId: i as RegionId, group: group.name }),
       ),
-      partitions: placeInTurn(group, options.nodes.length),
+      partitions: placeInTurn(
+        group,
+        options.nodes.map((node) => node.zone),
+      ),
     }
   }
 }

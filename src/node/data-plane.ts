@@ -60,7 +60,15 @@ export class DataPlane {
     this.nodeTopology = encodeTopology(topology, 'node')
     this.engine = new Engine({ hashKey: topology.hashKey, memory })
     this.replicator = new Replicator(
-      { engine: this.engine, clock, scheduler, memory, log, uncompress },
+      {
+        engine: this.engine,
+        clock,
+        scheduler,
+        memory,
+        log,
+        uncompress,
+        removed: (regionId, why) => this.counters.removed(regionId, why),
+      },
       {
         backlogBytes: options.backlogBytes,
         replicaTimeoutMs: options.replicaTimeoutMs,
@@ -89,9 +97,11 @@ export class DataPlane {
   /** Figures of one region on this node; `entries` and `bytes` count what this node is primary of. */
   regionStats(regionId: number): object {
     const { options, memory } = this.#ports
+    const { entries, bytes } = this.engine.regionStats(regionId)
     return {
       node: options.nodeId,
-      ...this.engine.regionStats(regionId),
+      entries,
+      bytes,
       ...this.counters.counts(regionId),
       memoryBytes: memory.totalBytes,
       memoryLimitBytes: memory.limitBytes,

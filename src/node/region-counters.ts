@@ -7,9 +7,12 @@ export interface RegionCounts {
   misses: number
   sets: number
   deletes: number
+  /** Entries this node removed as their primary: over budget or for memory, and past their time. */
+  evictions: number
+  expirations: number
 }
 
-const NONE: Readonly<RegionCounts> = { hits: 0, misses: 0, sets: 0, deletes: 0 }
+const NONE: Readonly<RegionCounts> = { hits: 0, misses: 0, sets: 0, deletes: 0, evictions: 0, expirations: 0 }
 
 export class RegionCounters {
   /** Indexed by region; only regions that exist are ever counted. */
@@ -28,6 +31,11 @@ export class RegionCounters {
     else if (opcode !== Opcode.clear) this.#of(regionId).sets++
   }
 
+  removed(regionId: number, why: 'evicted' | 'expired'): void {
+    if (why === 'evicted') this.#of(regionId).evictions++
+    else this.#of(regionId).expirations++
+  }
+
   counts(regionId: number): Readonly<RegionCounts> {
     return this.#counts[regionId] ?? NONE
   }
@@ -35,7 +43,7 @@ export class RegionCounters {
   #of(regionId: number): RegionCounts {
     let counts = this.#counts[regionId]
     if (counts === undefined) {
-      counts = { hits: 0, misses: 0, sets: 0, deletes: 0 }
+      counts = { hits: 0, misses: 0, sets: 0, deletes: 0, evictions: 0, expirations: 0 }
       this.#counts[regionId] = counts
     }
     return counts

@@ -187,7 +187,7 @@ export class AtomicGroup {
     const fields: SetFields = {
       codec: isSet ? op.codec : Codec.counter,
       createdAtMs: keep ? before.createdAtMs : nowMs,
-      expiresAtMs: keep && op.ttlMs < 0 ? before.expiresAtMs : ttlExpiryMs,
+      expiresAtMs: keep ? before.expiresAtMs : ttlExpiryMs,
       tagCount: isSet ? op.tagCount : 0,
       tags: body,
       tagsStart: op.tagsStart,

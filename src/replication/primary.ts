@@ -44,6 +44,10 @@ export interface PrimaryPorts {
   replica(partition: number): Replica | undefined
   /** In-sync replicas, this node included, that can be expected to acknowledge now. */
   availableReplicas(replica: Replica): number
+  /** The most bytes this node may hold of the region; 0: without limit. */
+  budgetBytes(regionId: number): number
+  /** An entry was removed on this node's own decision. */
+  removed(regionId: number, why: 'evicted' | 'expired'): void
   /** Logs an applied effect: gives it to the backlog and, at the end of the turn, to the peers. */
   logged(replica: Replica, effect: Uint8Array, effectBytes: number, large: StagedValue | undefined): void
 }
@@ -87,9 +91,6 @@ export class Primary {
     tagsStart: 0,
     tagsEnd: 0,
   }
-  /** Entries removed since the start: over budget or for memory, and past their time. */
-  evictions = 0
-  expirations = 0
 
   constructor(ports: PrimaryPorts) {
     this.#ports = ports
@@ -128,8 +129,9 @@ export class Primary {
   expireDue(limit: number): number {
     const { engine, clock } = this.#ports
     return engine.expireDue(clock.wallMs(), limit, (entry) => {
+      const regionId = engine.regionId(entry)
       this.#remove(entry, EffectKind.expired)
-      this.expirations++
+      this.#ports.removed(regionId, 'expired')
     })
   }
 
@@ -278,6 +280,14 @@ export class Primary {
     nowMs: number,
   ): void {
     const { op, body, staged } = request
+    const valueBytes = staged === undefined ? op.valueEnd - op.valueStart : staged.value.totalBytes
+    const budgetBytes = this.#ports.budgetBytes(op.regionId)
+    if (budgetBytes > 0 && valueBytes > budgetBytes) {
+      throw new CacheError(
+        'VALUE_TOO_LARGE',
+        `the value has ${valueBytes} bytes, but this node may hold ${budgetBytes} of region ${region.name}: raise its size`,
+      )
+    }
     const fields = this.#fields
     fields.codec = op.codec
     fields.createdAtMs = nowMs
@@ -371,7 +381,7 @@ export class Primary {
       engine.copyValue(entry, value)
       sum = this.#valueReader.reset(value.bytes, 0, 8).float64() + op.by
       fields.createdAtMs = engine.createdAtMs(entry)
-      if (op.ttlMs < 0) fields.expiresAtMs = engine.expiresAtMs(entry)
+      fields.expiresAtMs = engine.expiresAtMs(entry)
     }
     if (!Number.isFinite(sum)) {
       throw new CacheError(
@@ -500,7 +510,7 @@ export class Primary {
     const entry = this.#ports.engine.victim(regionId)
     if (entry === NO_ENTRY) return false
     this.#remove(entry, EffectKind.evicted)
-    this.evictions++
+    this.#ports.removed(regionId, 'evicted')
     return true
   }
 

@@ -52,6 +52,7 @@ export interface ReplicatorPorts {
   readonly memory: MemoryAccount
   readonly log: Log
   readonly uncompress: Uncompress
+  removed(regionId: number, why: 'evicted' | 'expired'): void
 }
 
 export interface ReplicationCounters {
@@ -80,6 +81,8 @@ export class Replicator {
   #primaries: Replica[] = []
   #regions: (RegionRecord | undefined)[] = []
   #regionIds: number[] = []
+  /** By region: this node's share of its size, in bytes; 0: no limit. */
+  #budgetBytes: number[] = []
   /** By region: the group it lives in. */
   #groups: (GroupRecord | undefined)[] = []
   #peers: (PeerLog | undefined)[] = []
@@ -122,6 +125,8 @@ export class Replicator {
       regionIds: () => this.#regionIds,
       replica: (partition) => this.#replicas[partition],
       availableReplicas: (replica) => this.#available(replica),
+      budgetBytes: (regionId) => this.#budgetBytes[regionId] ?? 0,
+      removed: ports.removed,
       logged: (replica, effect, effectBytes, staged) => this.#logged(replica, effect, effectBytes, staged),
     })
     this.#timers.push(
@@ -396,9 +401,11 @@ export class Replicator {
         (one) => one.partition >= group.firstPartition && one.partition < end,
       ).length
       const share = own / group.partitionCount
+      const bytes = region.sizeBytes > 0 ? Math.max(1, Math.floor(region.sizeBytes * share)) : 0
+      this.#budgetBytes[region.regionId] = bytes
       this.#ports.engine.setBudget(
         region.regionId,
-        region.sizeBytes > 0 ? Math.max(1, Math.floor(region.sizeBytes * share)) : 0,
+        bytes,
         region.maxEntries > 0 ? Math.max(1, Math.round(region.maxEntries * share)) : 0,
       )
     }

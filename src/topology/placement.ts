@@ -1,25 +1,49 @@
 /**
  * The first topology: partitions dealt out in turn, so that each node is primary of the same number of them (± 1) and the
- * replicas of a partition lie on consecutive nodes.
+ * replicas of a partition lie on consecutive nodes, in an order that alternates between zones.
  */
 
 import type { PartitionEpoch } from '../kernel/ids.ts'
-import type { GroupRecord, PartitionRecord } from './topology.ts'
+import type { GroupRecord, NodeIndex, PartitionRecord } from './topology.ts'
 
-/** Partition records of one group over nodes `0..nodeCount − 1`, all at epoch 1 and settled. */
-export function placeInTurn(group: GroupRecord, nodeCount: number): PartitionRecord[] {
-  const replicas = Math.min(group.replicationFactor, nodeCount)
+/**
+ * Partition records of one group over the nodes in these zones, all at epoch 1 and settled. Where every zone has as many
+ * nodes and there are as many zones as replicas, the replicas of a partition lie in distinct zones.
+ * @param zones the zone of each node, by its position; an empty zone is one of its own
+ */
+export function placeInTurn(group: GroupRecord, zones: readonly string[]): PartitionRecord[] {
+  const order = alternating(zones)
+  const replicas = Math.min(group.replicationFactor, order.length)
   const partitions: PartitionRecord[] = []
   for (let p = 0; p < group.partitionCount; p++) {
-    const inSync: number[] = []
-    for (let i = 0; i < replicas; i++) inSync.push((p + i) % nodeCount)
+    const inSync: NodeIndex[] = []
+    for (let i = 0; i < replicas; i++) inSync.push(order[(p + i) % order.length] as NodeIndex)
     partitions.push({
       partitionEpoch: 1 as PartitionEpoch,
-      primary: inSync[0] as number,
+      primary: inSync[0] as NodeIndex,
       inSync,
       learners: [],
       unsettled: [],
     })
   }
   return partitions
+}
+
+/** All nodes, one of each zone after the other as long as zones have some left. */
+function alternating(zones: readonly string[]): NodeIndex[] {
+  const byZone = new Map<string, NodeIndex[]>()
+  zones.forEach((zone, node) => {
+    const name = zone === '' ? `node ${node}` : zone
+    const nodes = byZone.get(name)
+    if (nodes === undefined) byZone.set(name, [node])
+    else nodes.push(node)
+  })
+  const order: NodeIndex[] = []
+  for (let round = 0; order.length < zones.length; round++) {
+    for (const nodes of byZone.values()) {
+      const node = nodes[round]
+      if (node !== undefined) order.push(node)
+    }
+  }
+  return order
 }
