@@ -292,7 +292,8 @@ export class ClientSession implements FrameHandler, OutcomeSink {
     if (plane !== undefined && firstIncomplete > 0) {
       // When there are too many sessions, its writes are told so one by one; reads go on.
       const session = plane.replicator.operations.open(this.#sessionLow, this.#sessionHigh)
-      if (session !== undefined) {
+      // Frames that move nothing must not keep a session alive here that peers have forgotten.
+      if (session !== undefined && firstIncomplete > session.watermark) {
         session.lastWriteMs = this.#ports.clock.monotonicMs()
         plane.replicator.advanceWatermark(session, firstIncomplete)
       }

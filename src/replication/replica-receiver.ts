@@ -19,6 +19,8 @@ import type { OperationTable } from './operation-table.ts'
 import type { Replica } from './replica.ts'
 import type { StageInbox } from './stage-inbox.ts'
 
+/** A backup keeps a session's outcomes longer than its primary: else it would meet counters without their watermark. */
+const SESSION_GRACE_MS = 30_000
 const TIME_MS_END = 2 ** 48
 
 export interface ReceiverPorts {
@@ -76,7 +78,7 @@ export class ReplicaReceiver {
     }
     for (let count = r.varint(); count > 0; count--) {
       const session = this.#ports.operations.session(r.uint32(), r.uint32())
-      session.lastWriteMs = this.#ports.clock.monotonicMs()
+      session.lastWriteMs = this.#ports.clock.monotonicMs() + SESSION_GRACE_MS
       session.advance(r.varint())
     }
     while (r.remaining > 0) {
@@ -138,8 +140,15 @@ export class ReplicaReceiver {
       return
     }
     try {
-      applier.apply(replica, body, start, end, versionEpoch, sequence, clock.monotonicMs(), (id) =>
-        stages.peek(this.node, id),
+      applier.apply(
+        replica,
+        body,
+        start,
+        end,
+        versionEpoch,
+        sequence,
+        clock.monotonicMs() + SESSION_GRACE_MS,
+        (id) => stages.peek(this.node, id),
       )
     } catch (error) {
       if (!(error instanceof CacheError) || error.code !== 'OVERLOADED') throw error
