@@ -41,6 +41,7 @@ const frame = (type: number): Uint8Array => Uint8Array.from([0x0a, 1, type])
 describe('the simulated network', () => {
   it('delivers what is sent, in order, and an orderly end behind it', async () => {
     const { time, stream, far, near } = bench()
+    await time.advance(10)
     for (const type of [1, 2, 3]) stream.send(frame(type))
     stream.close()
     await time.advance(100)
