@@ -122,6 +122,8 @@ export class Bootstrap {
     const topology = this.#draw()
     if (nodes.length === 1) return this.committed(topology)
     this.#proposal = topology
+    // What was said to an earlier proposal is no answer to this one.
+    for (const one of this.#met.values()) one.accepted = false
     return { kind: 'propose', topology }
   }
 
