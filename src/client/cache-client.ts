@@ -173,7 +173,7 @@ export class CacheClient<V = unknown> implements Cache<V> {
         if ((mutation.value as Uint8Array).length <= INLINE_SET_BYTES_MAX) {
           items.push(new ManyWritesItem(key, mutation))
         } else {
-          const write = this.#attempt(options, () => this.#writeCall(key, mutation, options))
+          const write = this.#attempt(options, () => this.#writeCall(key, mutation, options, false))
           large.push(
             write.then(
               (outcome) => void outcomes.set(key, versionOf(outcome)),
@@ -358,8 +358,13 @@ export class CacheClient<V = unknown> implements Cache<V> {
     })
   }
 
-  #writeCall(key: string, mutation: Mutation, options: CallOptions | undefined): WriteCall {
-    return new WriteCall(this.#core, this.#region, key, mutation, this.#core.budget(options))
+  #writeCall(
+    key: string,
+    mutation: Mutation,
+    options: CallOptions | undefined,
+    showsCurrent = true,
+  ): WriteCall {
+    return new WriteCall(this.#core, this.#region, key, mutation, this.#core.budget(options), showsCurrent)
   }
 
   async #writeMany(items: readonly ManyWritesItem[], options: CallOptions | undefined): Promise<void> {

@@ -17,7 +17,7 @@ import type { RegionHandle, Target } from './target.ts'
 export type ReadOpcode = typeof Opcode.get | typeof Opcode.getEntry | typeof Opcode.has | typeof Opcode.ttl
 
 /** The wait for a value, on either stream. */
-interface ValueReceiver {
+export interface ValueReceiver {
   receive(slot: number, value: unknown): void
   reject(slot: number, error: CacheError): void
   isSettled(slot: number): boolean

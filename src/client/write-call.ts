@@ -6,29 +6,36 @@
 import type { ByteReader, ByteWriter } from '../kernel/bytes.ts'
 import { CacheError, toCacheError } from '../kernel/errors.ts'
 import type { Version } from '../kernel/ids.ts'
-import { Flag, Opcode } from '../wire/operations.ts'
+import { Flag, Opcode, ReadCode } from '../wire/operations.ts'
 import { Status } from '../wire/results.ts'
 import { type CallBudget, type CallServices, OneCall } from './call.ts'
 import { type Entry, makeEntry, readEntryHead, readVersion } from './entry.ts'
 import { INLINE_SET_BYTES_MAX, type Mutation, writeMutation } from './mutation.ts'
 import type { OperationIds } from './operation-ids.ts'
 import type { Call, Link } from './pending.ts'
-import { expectStatus } from './read-call.ts'
+import { expectStatus, LargeRead, type ValueReceiver } from './read-call.ts'
 import type { RegionHandle, Target } from './target.ts'
 
 /** What a conditional set came to. */
 export type SetResult<V> =
   | { readonly ok: true; readonly version: Version }
-  /** The condition did not hold; this is the entry as it was found. */
+  /**
+   * The condition did not hold; this is the entry that was found. One whose value is over 64 KiB is read afterwards, so it may
+   * be newer than what the condition met, or gone.
+   */
   | { readonly ok: false; readonly current: Entry<V> | undefined }
 
 /** The outcome of any write: a version, a count, a boolean or a SetResult. */
 export type WriteOutcome = Version | SetResult<unknown> | number | boolean
 
+/** The condition met an entry that is too large to come with the result. */
+const CURRENT_IS_LARGE: SetResult<unknown> = { ok: false, current: undefined }
+
 /** A write of one key. Its outcome's form follows from the operation. */
-export class WriteCall extends OneCall<WriteOutcome> implements Call {
-  readonly isWrite = true
-  readonly readKind = 1
+export class WriteCall extends OneCall<WriteOutcome> implements Call, ValueReceiver {
+  /** False once the write is known to have changed nothing, while the entry it met is read. */
+  isWrite = true
+  readonly readKind: number = ReadCode.primary
   readonly slots = 1
   readonly lane: 'operations' | 'bulk'
   uploadId = -1
@@ -38,15 +45,18 @@ export class WriteCall extends OneCall<WriteOutcome> implements Call {
   readonly #key: string
   readonly #mutation: Mutation
   readonly #timeoutMs: number
+  readonly #showsCurrent: boolean
   #counter = 0
   #ids: OperationIds | undefined
 
+  /** @param showsCurrent whether a large entry that a condition met is read, too */
   constructor(
     services: CallServices,
     region: RegionHandle,
     key: string,
     mutation: Mutation,
     budget: CallBudget,
+    showsCurrent = true,
   ) {
     super(budget.deadlineMs, undefined)
     this.#services = services
@@ -54,6 +64,7 @@ export class WriteCall extends OneCall<WriteOutcome> implements Call {
     this.#key = key
     this.#mutation = mutation
     this.#timeoutMs = budget.timeoutMs
+    this.#showsCurrent = showsCurrent
     this.lane = (mutation.value?.length ?? 0) > INLINE_SET_BYTES_MAX ? 'bulk' : 'operations'
   }
 
@@ -83,7 +94,13 @@ export class WriteCall extends OneCall<WriteOutcome> implements Call {
     const outcome = readOutcome(this.#mutation, status, r, this.#services)
     this.#finish()
     if (outcome instanceof CacheError) super.reject(0, outcome)
+    else if (outcome === CURRENT_IS_LARGE && this.#showsCurrent && !this.settled) this.#readCurrent()
     else this.resolve(outcome)
+  }
+
+  /** The entry that the condition met, or what is there by now, was read. */
+  receive(_slot: number, entry: unknown): void {
+    this.resolve({ ok: false, current: entry as Entry<unknown> | undefined })
   }
 
   override reject(slot: number, error: CacheError): void {
@@ -92,6 +109,18 @@ export class WriteCall extends OneCall<WriteOutcome> implements Call {
   }
 
   downloaded(): void {}
+
+  #readCurrent(): void {
+    this.isWrite = false
+    const flags = ReadCode.primary << 2
+    const read = new LargeRead(this, 0, this.#services, this.#region, this.#key, Opcode.getEntry, flags, {
+      deadlineMs: this.deadlineMs,
+      timeoutMs: this.#timeoutMs,
+      readKind: ReadCode.primary,
+      link: undefined,
+    })
+    this.#services.router.submit(read, 0)
+  }
 
   #finish(): void {
     this.#ids?.finish(this.#counter)
@@ -131,9 +160,12 @@ export function readOutcome(
 
 /** The entry that a condition met; without `services` it is only passed over. */
 function readCurrent(r: ByteReader, services: CallServices | undefined): SetResult<unknown> | CacheError {
-  if (r.uint8() === 0) return { ok: false, current: undefined }
+  const presence = r.uint8()
+  if (presence === 0) return { ok: false, current: undefined }
+  if (presence > 2) throw new CacheError('PROTOCOL_ERROR', `a failed condition shows ${presence}`)
   const head = readEntryHead(r)
   const codec = r.uint8()
+  if (presence === 2) return CURRENT_IS_LARGE
   const length = r.varint()
   const start = r.skip(length)
   if (services === undefined) return { ok: false, current: undefined }

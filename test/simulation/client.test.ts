@@ -54,6 +54,20 @@ describe('the real client on a simulated cluster', () => {
     expect(holders).toHaveLength(3)
   })
 
+  it('shows the large entry that a condition met', async () => {
+    await connected(8)
+    const cache = await cluster.connect({ compression: false }, 'other')
+    const value = Uint8Array.from({ length: 300_000 }, (_, i) => (i * 7919) >>> 3)
+    const version = await cluster.run(cache.set('large', value, { tags: ['t'] }))
+    const refused = await cluster.run(cache.set('large', 1, { when: 'absent' }))
+    if (refused.ok) throw new Error('the condition held')
+    expect(refused.current).toMatchObject({ version, tags: ['t'] })
+    expect(Buffer.compare(refused.current?.value as Uint8Array, value)).toBe(0)
+    const other = { when: { version: { ...version, sequence: version.sequence + 100 } } }
+    expect(await cluster.run(cache.delete('large', other))).toBe(false)
+    expect(await cluster.run(cache.delete('large', { when: { version } }))).toBe(true)
+  })
+
   it('goes on writing at quorum while one backup is dead', async () => {
     const cache = await connected(3)
     const dead = cluster.nodes[2] as TestNode

@@ -470,11 +470,12 @@ class FakeSession {
 
   #failedCondition(entry: Stored | undefined, out: ByteWriter): void {
     out.uint8(Status.conditionFailed)
-    out.uint8(entry === undefined ? 0 : 1)
+    const inline = entry !== undefined && entry.value.length <= INLINE_VALUE_BYTES_MAX
+    out.uint8(entry === undefined ? 0 : inline ? 1 : 2)
     if (entry === undefined) return
     writeHead(out, entry)
     out.uint8(entry.codec)
-    out.blob(entry.value)
+    if (inline) out.blob(entry.value)
   }
 
   #atomic(r: ByteReader, op: Operation, partition: number, requestId: number, out: ByteWriter): void {

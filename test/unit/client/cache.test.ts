@@ -59,6 +59,77 @@ describe('conditional writes', () => {
     if (!second.ok) throw new Error('the second set was refused')
     expect(await run(cache.delete('k', { when: { version: second.version } }))).toBe(true)
   })
+
+  it('say what they found when its value is too large to come with the result', async () => {
+    const { cache, run } = await openBench({ compression: false })
+    const large = Buffer.alloc(200_000, 'x')
+    const stored = await run(cache.set('k', large, { tags: ['t'] }))
+    for (const value of [1, Buffer.alloc(100_000)]) {
+      const refused = await run(cache.set('k', value, { when: 'absent' }))
+      if (refused.ok) throw new Error('the set was not refused')
+      expect(refused.current).toMatchObject({ version: stored, tags: ['t'] })
+      expect(large.equals(refused.current?.value as Buffer)).toBe(true)
+    }
+    const other = { partitionEpoch: 1, sequence: 999 }
+    expect(await run(cache.delete('k', { when: { version: other } }))).toBe(false)
+    const both = await run(Promise.all([cache.delete('k', { when: { version: other } }), cache.has('k')]))
+    expect(both).toEqual([false, true])
+  })
+
+  it('show the newer state when the large entry they met has changed meanwhile', async () => {
+    const { cache, run, cluster } = await openBench({ compression: false }, { nodes: 1 })
+    const [node] = cluster.nodes
+    if (node === undefined) throw new Error('no node')
+    const meanwhile = (change: () => void): void => {
+      node.behave = (op) => {
+        if (op.opcode === Opcode.getEntry) change()
+        return undefined
+      }
+    }
+    const store = cluster.store(cluster.partitionOf('k'))
+    await run(cache.set('small', 'newer'))
+    const small = cluster.store(cluster.partitionOf('small')).get('1/small')
+    if (small === undefined) throw new Error('not stored')
+    await run(cache.set('k', Buffer.alloc(100_000)))
+    meanwhile(() => store.set('1/k', small))
+    expect(await run(cache.set('k', 1, { when: 'absent' }))).toMatchObject({
+      ok: false,
+      current: { value: 'newer' },
+    })
+    await run(cache.set('k', Buffer.alloc(100_000)))
+    meanwhile(() => store.delete('1/k'))
+    expect(await run(cache.set('k', 1, { when: 'absent' }))).toEqual({ ok: false, current: undefined })
+  })
+
+  it('end within their time, and say that nothing happened, when what they met cannot be read', async () => {
+    const { cache, run, failure, cluster, time } = await openBench({ compression: false }, { nodes: 1 })
+    const [node] = cluster.nodes
+    if (node === undefined) throw new Error('no node')
+    await run(cache.set('k', Buffer.alloc(100_000)))
+    node.behave = (op) => (op.opcode === Opcode.getEntry ? 'hold' : undefined)
+    const before = time.monotonicMs()
+    const late = cache.set('k', 1, { when: 'absent', timeout: 300 })
+    expect(await failure(late)).toMatchObject({ code: 'TIMEOUT', outcome: 'none' })
+    expect(time.monotonicMs() - before).toBeLessThan(400)
+    const controller = new AbortController()
+    const aborted = failure(cache.set('k', 1, { when: 'absent', signal: controller.signal }))
+    time.after(20, () => controller.abort())
+    expect(await aborted).toMatchObject({ code: 'ABORTED', outcome: 'none' })
+  })
+
+  it('of an mset do not read the large entries they meet', async () => {
+    const { cache, run, cluster } = await openBench({ compression: false })
+    const large = Buffer.alloc(100_000)
+    await run(cache.mset({ a: large, b: large }))
+    const outcomes = await run(
+      cache.mset([
+        ['a', 1, { when: 'absent' }],
+        ['b', large, { when: 'absent' }],
+      ]),
+    )
+    for (const outcome of outcomes.values()) expect(outcome).toBeInstanceOf(CacheError)
+    expect(cluster.received.some((op) => op.opcode === Opcode.getEntry)).toBe(false)
+  })
 })
 
 describe('counters', () => {
