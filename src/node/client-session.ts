@@ -168,6 +168,12 @@ export class ClientSession implements FrameHandler, OutcomeSink {
     this.#stream.send(finishFrame(w))
   }
 
+  /** Gives up what the client has begun and not gone on with. */
+  sweep(): void {
+    const { clock, options } = this.#ports
+    this.#uploads?.sweep(clock.monotonicMs() - options.timeoutMaxMs)
+  }
+
   get isIdle(): boolean {
     return (
       this.#waiting === 0 &&
@@ -415,8 +421,8 @@ export class ClientSession implements FrameHandler, OutcomeSink {
   #upload(r: ByteReader): void {
     const plane = this.#ports.dataPlane()
     if (plane === undefined) return
-    this.#uploads ??= new Uploads(plane.engine, this.#ports.options.valueBytesMax)
-    this.#uploads.chunk(r)
+    this.#uploads ??= new Uploads(plane.engine, this.#ports.options.valueBytesMax, plane.uploadRoom)
+    this.#uploads.chunk(r, this.#ports.clock.monotonicMs())
   }
 
   #setUploaded(plane: DataPlane, op: Operation, body: Uint8Array, requestId: number): void {

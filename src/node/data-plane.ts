@@ -17,6 +17,7 @@ import type { NodeIndex, Topology } from '../topology/topology.ts'
 import { Dispatcher } from './dispatcher.ts'
 import type { NodeOptions } from './options.ts'
 import { RegionCounters } from './region-counters.ts'
+import { UploadRoom } from './uploads.ts'
 
 const MAINTENANCE_MS = 50
 const EXPIRIES_PER_SLICE = 500
@@ -44,6 +45,8 @@ export class DataPlane {
   readonly replicator: Replicator
   readonly dispatcher: Dispatcher
   readonly counters: RegionCounters = new RegionCounters()
+  /** For values that clients are uploading. */
+  readonly uploadRoom: UploadRoom
   readonly #ports: DataPlanePorts
   readonly #timer: Timer
   #slices = 0
@@ -78,6 +81,7 @@ export class DataPlane {
         timeoutMaxMs: options.timeoutMaxMs,
       },
     )
+    this.uploadRoom = new UploadRoom(Math.max(4 * options.valueBytesMax, options.memoryLimitBytes / 8))
     this.replicator.adopt(topology, self)
     this.dispatcher = new Dispatcher(
       {

@@ -369,6 +369,7 @@ export class NodeCore implements PeerLinkHandler {
   #observe(): void {
     const { processBytes } = this.#ports
     if (processBytes !== undefined) this.memory.observe(processBytes())
+    for (const session of this.#sessions) session.sweep()
     this.#checkSilence()
   }
 
