@@ -208,7 +208,7 @@ export class Router {
     const link = new NodeLink(address, this.#options, {
       clusterId: () => this.#clusterId,
       welcomed: (from, welcome) => this.#welcomed(from, welcome),
-      topology: (_from, bytes) => this.#adopt(decodeTopology(bytes)),
+      topology: (from, bytes) => this.#heard(from, from.name, bytes),
       failed: (call, slot, error, stage) => this.failed(call, slot, error, stage),
       lost: (from, error) => this.#onContact?.(error, from.address),
     })
@@ -217,16 +217,20 @@ export class Router {
   }
 
   #welcomed(link: NodeLink, welcome: Welcome): void {
-    if (welcome.topology.length === 0) return
-    const topology = decodeTopology(welcome.topology)
+    if (welcome.topology.length > 0) this.#heard(link, welcome.nodeId, welcome.topology)
+  }
+
+  /** A node sent the topology it knows. */
+  #heard(link: NodeLink, nodeId: string, bytes: Uint8Array): void {
+    const topology = decodeTopology(bytes)
     if (this.#clusterId !== '' && topology.clusterId !== this.#clusterId) {
       throw new CacheError(
         'WRONG_CLUSTER',
-        `node ${welcome.nodeId} belongs to cluster ${topology.clusterId}, this client to ${this.#clusterId}: if the cluster was started anew, close this client and connect again`,
-        { node: welcome.nodeId },
+        `node ${nodeId} belongs to cluster ${topology.clusterId}, this client to ${this.#clusterId}: if the cluster was started anew, close this client and connect again`,
+        { node: nodeId },
       )
     }
-    link.name = welcome.nodeId
+    link.name = nodeId
     this.#adopt(topology)
   }
 

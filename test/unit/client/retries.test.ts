@@ -233,6 +233,28 @@ describe('connecting', () => {
     expect(error).toBeInstanceOf(CacheError)
   })
 
+  for (const epoch of [1, 2]) {
+    it(`refuses one that says so only with a topology of epoch ${epoch}, after WELCOME`, async () => {
+      const { cache, run, failure, cluster, time } = await openBench({}, { nodes: 1 })
+      const node = only(cluster.nodes)
+      await run(cache.set('k', 1))
+      node.notReady = true
+      for (const stream of node.streams) stream.close(true)
+      await time.advance(100)
+      expect(node.hellos).toHaveLength(2)
+      const before = node.received.length
+      cluster.topology = {
+        ...cluster.topology,
+        epoch: epoch as Epoch,
+        clusterId: 'ffeeddccbbaa99887766554433221100' as typeof cluster.topology.clusterId,
+      }
+      node.push(cluster.topology)
+      await time.advance(100)
+      expect(await failure(cache.get('k'))).toMatchObject({ code: 'WRONG_CLUSTER', node: 'node-1' })
+      expect(node.received).toHaveLength(before)
+    })
+  }
+
   it('numbers its streams upwards within one session', async () => {
     const { cluster, time } = await openBench({}, { nodes: 1 })
     const node = only(cluster.nodes)
