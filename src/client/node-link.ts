@@ -39,6 +39,13 @@ export class NodeLink implements BulkHost {
   readonly bulk: BulkTransfers
   /** The node's configured name, its address until that is known. */
   name: string
+  /** Of the process there, as its last WELCOME said; '' before that. */
+  incarnation = ''
+  /**
+   * False while the process there is another one than the topology names: it holds no replicas, and gets none before a newer
+   * topology takes it back.
+   */
+  hasRole = true
   /** Largest value the node accepts, in bytes; 0 until known. */
   valueBytesMax = 0
   readonly #options: LinkOptions
@@ -96,6 +103,7 @@ export class NodeLink implements BulkHost {
     return new Connection(this, lane, this.#options.ports, {
       hello: () => this.#hello(lane),
       welcomed: (welcome) => {
+        this.incarnation = welcome.incarnation
         this.#events.welcomed(this, welcome)
         this.name = welcome.nodeId
         this.valueBytesMax = welcome.valueBytesMax

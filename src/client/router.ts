@@ -3,13 +3,16 @@
  *
  * The topology comes with the first contact and is pushed when it changes. The cluster's id is pinned then: a node that
  * belongs to another cluster is refused. There is one link per node; links to nodes that left are closed.
+ *
+ * A node is named by its incarnation: one that was started again has no role until a topology names the new process. Nothing
+ * but what asks for this very node is sent there meanwhile.
  */
 
 import { CacheError, type ErrorCode, toCacheError } from '../kernel/errors.ts'
 import type { Random } from '../kernel/random.ts'
 import type { Scheduler } from '../kernel/scheduler.ts'
 import { decodeTopology } from '../topology/codec.ts'
-import type { Topology } from '../topology/topology.ts'
+import type { NodeRecord, Topology } from '../topology/topology.ts'
 import type { Welcome } from '../wire/handshake.ts'
 import { ReadCode } from '../wire/operations.ts'
 import { type LinkOptions, NodeLink } from './node-link.ts'
@@ -134,7 +137,7 @@ export class Router {
 
   #retryLater(call: Call, slot: number, error: CacheError): boolean {
     // A node that is down is not worth waiting for, and a full queue of our own not worth joining again.
-    if (call.link === undefined && this.#isHopeless(error)) return false
+    if (call.link === undefined && this.#isHopeless(call, slot, error)) return false
     const nowMs = this.#options.clock.nowMs()
     const delayMs = this.#retry(call.nextAttempt(slot), error)
     if (delayMs === false || !(delayMs >= 0) || nowMs + delayMs >= call.deadlineMs) return false
@@ -145,14 +148,27 @@ export class Router {
     return true
   }
 
-  #isHopeless(error: CacheError): boolean {
-    if (error.code === 'OVERLOADED') return error.node === undefined
-    if (error.code !== 'UNAVAILABLE') return false
-    for (const link of this.#links.values()) {
-      if (link.name === error.node || link.address === error.node)
-        return link.operations.downError !== undefined
+  #isHopeless(call: Call, slot: number, error: CacheError): boolean {
+    switch (error.code) {
+      case 'OVERLOADED':
+        return error.node === undefined
+      case 'UNAVAILABLE':
+      case 'NO_ROLE':
+        return !this.#hasWay(call, slot)
+      default:
+        return false
     }
-    return false
+  }
+
+  /** Whether the operation, sent now, would go to a node that may answer. */
+  #hasWay(call: Call, slot: number): boolean {
+    const target = this.#target
+    try {
+      call.locate(slot, target)
+      return this.#choose(target, call.readKind).operations.downError === undefined
+    } catch {
+      return false
+    }
   }
 
   #submitAgain(call: Call, slot: number): void {
@@ -168,10 +184,11 @@ export class Router {
       throw new CacheError('NOT_READY', 'the topology of the cluster is not known yet')
     }
     const kind = readKind === ReadCode.region ? ReadCode[target.regionRead] : readKind
-    if (kind === ReadCode.primary) return primary
+    if (kind === ReadCode.primary) return withRole(primary)
     const inSync = topology.partitions[target.partition]?.inSync ?? []
-    if (kind === ReadCode.replica) return this.#anyOf(inSync.length > 1 ? inSync.slice(1) : inSync) ?? primary
-    if (kind === ReadCode.nearest) return this.#nearestOf(inSync) ?? primary
+    if (kind === ReadCode.replica)
+      return this.#anyOf(inSync.length > 1 ? inSync.slice(1) : inSync) ?? withRole(primary)
+    if (kind === ReadCode.nearest) return this.#nearestOf(inSync) ?? withRole(primary)
     throw new CacheError(
       'UNSUPPORTED',
       "reads of kind 'majority' and 'linearizable' are not available in this release: use 'primary', 'replica' or 'nearest'",
@@ -184,8 +201,9 @@ export class Router {
     let fallback: NodeLink | undefined
     for (let i = 0; i < indexes.length; i++) {
       const link = this.#nodes[indexes[(first + i) % indexes.length] as number]
-      if (link?.operations.isReady === true) return link
-      if (link?.operations.downError === undefined) fallback ??= link
+      if (link?.hasRole !== true) continue
+      if (link.operations.isReady) return link
+      if (link.operations.downError === undefined) fallback ??= link
     }
     return fallback
   }
@@ -195,7 +213,7 @@ export class Router {
     if (best === undefined || !best.operations.isReady) return best
     for (const index of indexes) {
       const link = this.#nodes[index]
-      if (link?.operations.isReady !== true) continue
+      if (link?.hasRole !== true || !link.operations.isReady) continue
       // A difference within the noise is none: then they take turns.
       if (link.operations.batcher.latencyMs < best.operations.batcher.latencyMs * 0.75) best = link
     }
@@ -217,7 +235,9 @@ export class Router {
   }
 
   #welcomed(link: NodeLink, welcome: Welcome): void {
-    if (welcome.topology.length > 0) this.#heard(link, welcome.nodeId, welcome.topology)
+    // A node without a topology may yet learn of one that names it: it answers NOT_READY until then.
+    if (welcome.topology.length === 0) link.hasRole = true
+    else this.#heard(link, welcome.nodeId, welcome.topology)
   }
 
   /** A node sent the topology it knows. */
@@ -232,6 +252,12 @@ export class Router {
     }
     link.name = nodeId
     this.#adopt(topology)
+    this.#judgeRole(link, this.topology.nodes[this.#nodes.indexOf(link)])
+  }
+
+  /** Compares the process that a link leads to with the one the topology names. */
+  #judgeRole(link: NodeLink, record: NodeRecord | undefined): void {
+    link.hasRole = record === undefined || link.incarnation === '' || link.incarnation === record.incarnation
   }
 
   #adopt(topology: Topology): void {
@@ -245,6 +271,7 @@ export class Router {
         before.find((other) => other.name === node.nodeId && other.operations.isOpen) ??
         this.#linkTo(node.address)
       link.name = node.nodeId
+      this.#judgeRole(link, node)
       return link
     })
     this.#primaries = topology.partitions.map((partition) => this.#nodes[partition.primary] as NodeLink)
@@ -256,6 +283,18 @@ export class Router {
     for (const link of this.#nodes) link.operations.connect()
     this.#onContact?.(undefined, '')
   }
+}
+
+/** @throws CacheError NO_ROLE when the process there is not the one that the topology names, or why it can't be reached. */
+function withRole(link: NodeLink): NodeLink {
+  if (link.hasRole) return link
+  const down = link.operations.downError
+  if (down !== undefined) throw down
+  throw new CacheError(
+    'NO_ROLE',
+    `node ${link.name} was started again and holds no replicas: of what it was the primary of, the other replicas can be read (read: 'replica'), and nothing written until the cluster gives it a primary or is restarted as a whole`,
+    { node: link.name },
+  )
 }
 
 /** What the application is told. A write that may have been applied is never reported as a failure. */

@@ -89,6 +89,24 @@ describe('the real client on a simulated cluster', () => {
     expect(cluster.time.monotonicMs() - startedMs).toBeLessThan(1000)
   })
 
+  it('tells at once that a primary was started again, and reads what it had at the other replicas', async () => {
+    const cache = await connected(9)
+    await cluster.run(cache.mset(keys.map((key) => [key, 1] as const)))
+    const node = cluster.nodes[0] as TestNode
+    cluster.killNode(node)
+    await cluster.time.advance(1000)
+    cluster.startNode(node)
+    await cluster.time.advance(4000)
+    const startedMs = cluster.time.monotonicMs()
+    const outcomes = await Promise.all(keys.map((key) => outcome(cache.get(key))))
+    expect(new Set(outcomes)).toEqual(new Set(['ok', 'NO_ROLE']))
+    expect(cluster.time.monotonicMs() - startedMs).toBeLessThan(50)
+    for (const read of ['replica', 'nearest'] as const) {
+      for (let round = 0; round < 3; round++)
+        expect(await cluster.run(cache.mget(keys, { read }))).toEqual(keys.map(() => 1))
+    }
+  })
+
   it('takes a write once, however often its connection breaks', async () => {
     const cache = await connected(5)
     for (let round = 0; round < 30; round++) {

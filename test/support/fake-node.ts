@@ -141,6 +141,8 @@ export class FakeNode {
   silent = false
   /** Sends WELCOME without a topology. */
   notReady = false
+  /** Of the process, when it is another than the topology names: it has no role. */
+  incarnation: string | undefined
   /** May replace a response frame on its way out. */
   tamper: ((message: Uint8Array) => Uint8Array | undefined) | undefined
 
@@ -234,7 +236,7 @@ class FakeSession {
         version: 1,
         clusterId: topology.clusterId,
         nodeId: this.#node.nodeId,
-        incarnation: topology.nodes[this.#node.index]?.incarnation ?? '',
+        incarnation: this.#node.incarnation ?? topology.nodes[this.#node.index]?.incarnation ?? '',
         keyBytesMax: 1024,
         valueBytesMax: options.valueBytesMax,
         creditBytes: options.creditBytes,
@@ -316,6 +318,11 @@ class FakeSession {
     }
     const partition = locate(group, op.regionId, r.bytes, op.keyStart, op.keyEnd)
     const record = cluster.topology.partitions[partition]
+    const { incarnation } = this.#node
+    if (incarnation !== undefined && incarnation !== cluster.topology.nodes[this.#node.index]?.incarnation) {
+      writeErrorResult(out, requestId, 'NO_ROLE', 'restarted')
+      return
+    }
     const read = op.opcode < Opcode.set
     const anyReplica = read && op.readKind > 1
     if (

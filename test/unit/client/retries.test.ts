@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { CacheError } from '../../../src/kernel/errors.ts'
 import type { Epoch, PartitionEpoch } from '../../../src/kernel/ids.ts'
 import { Opcode } from '../../../src/wire/operations.ts'
-import { makeBench, openBench } from '../../support/client-on-loopback.ts'
+import { type Bench, makeBench, openBench } from '../../support/client-on-loopback.ts'
 import type { FakeNode } from '../../support/fake-node.ts'
 
 function only(nodes: readonly FakeNode[]): FakeNode {
@@ -179,6 +179,129 @@ describe('retries', () => {
     await run(cache.get('k'))
     expect(node.received.map((op) => op.counter)).toEqual([1, 2, 3, 4, 5, 0])
     expect(node.received.map((op) => op.firstIncomplete)).toEqual([1, 2, 3, 4, 5, 6])
+  })
+})
+
+describe('a node that was started again', () => {
+  const keys = Array.from({ length: 60 }, (_, i) => `k${i}`)
+
+  async function restarted(): Promise<Bench & { node: FakeNode; own: string; other: string }> {
+    const bench = await openBench()
+    const { cache, cluster, run, time } = bench
+    await run(cache.mset(keys.map((key) => [key, key] as const)))
+    const [node] = cluster.nodes
+    if (node === undefined) throw new Error('no node')
+    cluster.kill(0)
+    node.incarnation = 'feedfeedfeedfeed'
+    cluster.revive(0)
+    await time.advance(500)
+    expect(node.hellos).toHaveLength(2)
+    node.received.length = 0
+    const own = keys.find((key) => cluster.primaryOf(key) === node) as string
+    const other = keys.find((key) => cluster.primaryOf(key) !== node) as string
+    return { ...bench, node, own, other }
+  }
+
+  it('is not asked: what needs it as primary ends NO_ROLE at once', async () => {
+    const { cache, run, failure, node, own, other, time } = await restarted()
+    const before = time.monotonicMs()
+    const calls = [cache.get(own), cache.set(own, 1), cache.increment(own), cache.mget(keys), cache.keys()]
+    for (const error of await Promise.all(calls.map(failure)))
+      expect(error).toMatchObject({ code: 'NO_ROLE', node: 'node-1' })
+    expect(time.monotonicMs() - before).toBeLessThan(5)
+    expect(node.received).toHaveLength(0)
+    expect(await run(cache.get(other))).toBe(other)
+    const outcomes = await run(cache.mset({ [own]: 1, [other]: other }))
+    expect(outcomes.get(own)).toMatchObject({ code: 'NO_ROLE', retryable: true })
+    expect(outcomes.get(other)).toMatchObject({ sequence: expect.any(Number) })
+  })
+
+  it('is passed over by reads of replicas', async () => {
+    const { cache, run, node } = await restarted()
+    for (const read of ['replica', 'nearest'] as const) {
+      for (let round = 0; round < 3; round++) expect(await run(cache.mget(keys, { read }))).toEqual(keys)
+    }
+    expect(node.received).toHaveLength(0)
+  })
+
+  it('is asked again once a newer topology names its new process', async () => {
+    const { cache, run, cluster, node, own, time } = await restarted()
+    const { topology } = cluster
+    cluster.topology = {
+      ...topology,
+      epoch: 2 as Epoch,
+      nodes: topology.nodes.map((record, i) =>
+        i === 0 ? { ...record, incarnation: 'feedfeedfeedfeed' as typeof record.incarnation } : record,
+      ),
+    }
+    cluster.nodes[1]?.push(cluster.topology)
+    await time.advance(5)
+    await run(cache.set(own, 2))
+    expect(node.received).toHaveLength(1)
+  })
+
+  it('is not asked again by what it refused when the client did not know yet', async () => {
+    const { cache, cluster, failure, run, time } = await openBench()
+    await run(cache.mset(keys.map((key) => [key, key] as const)))
+    const [node] = cluster.nodes
+    if (node === undefined) throw new Error('no node')
+    const own = keys.filter((key) => cluster.primaryOf(key) === node)
+    // Queued behind a frame whose answer never comes, and sent to the new process.
+    node.tamper = () => undefined
+    void cache.get(own[0] as string).catch(() => {})
+    await time.advance(1)
+    const write = failure(cache.set(own[1] as string, 1))
+    const read = failure(cache.get(own[2] as string))
+    const before = time.monotonicMs()
+    cluster.kill(0)
+    node.incarnation = 'feedfeedfeedfeed'
+    node.tamper = undefined
+    cluster.revive(0)
+    expect(await write).toMatchObject({ code: 'NO_ROLE', node: 'node-1' })
+    expect(await read).toMatchObject({ code: 'NO_ROLE' })
+    expect(time.monotonicMs() - before).toBeLessThan(60)
+    expect(node.received.filter((op) => op.opcode === Opcode.set && op.key === own[1])).toHaveLength(2)
+  })
+
+  it('may be one without a topology yet: then it is worth waiting for', async () => {
+    const { cache, run, cluster, time } = await openBench({}, { nodes: 1 })
+    const node = only(cluster.nodes)
+    node.notReady = true
+    node.incarnation = 'feedfeedfeedfeed'
+    node.behave = () => 'NOT_READY'
+    for (const stream of node.streams) stream.close(true)
+    await time.advance(100)
+    const write = cache.set('k', 1)
+    await time.advance(100)
+    const [record] = cluster.topology.nodes
+    if (record === undefined) throw new Error('no record')
+    cluster.topology = {
+      ...cluster.topology,
+      epoch: 2 as Epoch,
+      nodes: [{ ...record, incarnation: 'feedfeedfeedfeed' as typeof record.incarnation }],
+    }
+    node.behave = undefined
+    node.push(cluster.topology)
+    await run(write)
+  })
+})
+
+describe('reads of replicas', () => {
+  it('that were queued for one that dies are answered by another', async () => {
+    const { cache, cluster, run, time } = await openBench()
+    await run(cache.set('k', 'v'))
+    const primary = cluster.primaryOf('k')
+    const replicas = cluster.nodes.filter((node) => node !== primary)
+    for (const node of replicas) node.tamper = () => undefined
+    const gates = [0, 1].map(() => cache.get('k', { read: 'replica' }))
+    await time.advance(1)
+    const queued = [0, 1].map(() => cache.get('k', { read: 'replica' }))
+    const [dead, alive] = replicas
+    if (dead === undefined || alive === undefined) throw new Error('two replicas')
+    for (const node of replicas) node.tamper = undefined
+    cluster.kill(cluster.nodes.indexOf(dead))
+    for (const stream of alive.streams) stream.close(true)
+    expect(await run(Promise.all([...gates, ...queued]))).toEqual(['v', 'v', 'v', 'v'])
   })
 })
 
