@@ -53,6 +53,7 @@ const HELLO_TIMEOUT_MS = 5000
 const SLICE_OPERATIONS = 2048
 const ANSWERS_OFFSET = FRAME_HEADROOM + 1
 const WRITER_BYTES = 16 * 1024
+const FOREIGN_SESSIONS_MAX = 64
 
 type State = 'greeting' | 'open' | 'closed'
 
@@ -93,6 +94,8 @@ export class ClientSession implements FrameHandler, OutcomeSink {
   #uploads: Uploads | undefined
   readonly #downloads: Downloads
   #download: ((requestId: number, value: LargeValue) => void) | undefined
+  /** Sessions besides its own whose operation ids the stream has used. */
+  readonly #foreign = new Set<string>()
   /** Requests cancelled before they were carried out. */
   readonly #cancelled = new Set<number>()
 
@@ -393,6 +396,7 @@ export class ClientSession implements FrameHandler, OutcomeSink {
   ): void {
     const replica = dispatcher.writable(op, body)
     const own = op.session === ''
+    if (!own) this.#checkForeign(op.session)
     const request: WriteRequest = {
       op,
       body,
@@ -410,6 +414,18 @@ export class ClientSession implements FrameHandler, OutcomeSink {
       this.#waiting--
       throw error
     }
+  }
+
+  /** A client has a few sessions besides the stream's; one that has many more uses up the table of all. */
+  #checkForeign(session: string): void {
+    if (this.#foreign.has(session)) return
+    if (this.#foreign.size >= FOREIGN_SESSIONS_MAX) {
+      throw new CacheError(
+        'INVALID_ARGUMENT',
+        `ids of more than ${FOREIGN_SESSIONS_MAX} other sessions on one stream; use the stream's own`,
+      )
+    }
+    this.#foreign.add(session)
   }
 
   #timeoutMs(op: Operation): number {

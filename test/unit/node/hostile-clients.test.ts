@@ -305,12 +305,13 @@ describe('a hostile client', () => {
 
   it('that uses a session per operation fills the table of sessions, and is told so; reads go on', async () => {
     bench = await ClusterBench.start()
-    const one = stream()
     const key = text(bench.keyOf(0))
-    for (let i = 0; i < 12; i++) {
+    const named = stream()
+    for (let i = 0; i < 200; i++) {
+      const one = stream()
       one.handler?.frame(
         request((w) => {
-          for (let j = 0; j < 1000; j++) {
+          for (let j = 0; j < 64; j++) {
             writeOperationStart(w, Opcode.set, Flag.session, 0)
             writeTarget(w, 0, 0, key, 0, key.length)
             w.uint32(i)
@@ -321,7 +322,8 @@ describe('a hostile client', () => {
           }
         }),
       )
-      await bench.cluster.time.advance(20)
+      await bench.cluster.time.advance(1)
+      one.hangUp()
     }
     for (const at of [0, 1, 2]) {
       expect(bench.node(at).core?.dataPlane?.replicator.operations.sessionCount).toBeLessThanOrEqual(10_000)
@@ -330,6 +332,22 @@ describe('a hostile client', () => {
     reader.firstIncomplete = 1
     expect(shown(await bench.run(reader.get(bench.keyOf(0))))).toBe('')
     expect(written(await bench.run(reader.set(bench.keyOf(0), text('v'), { counter: 1 })))).toBe('OVERLOADED')
+    // One stream alone can't do that.
+    const ids = new Set<string>()
+    for (let j = 0; j < 70; j++) {
+      ids.add(
+        await answer(named, (w) => {
+          writeOperationStart(w, Opcode.set, Flag.session, 0)
+          writeTarget(w, 0, 0, key, 0, key.length)
+          w.uint32(7)
+          w.uint32(j)
+          w.varint(0)
+          w.uint8(0)
+          w.varint(0)
+        }),
+      )
+    }
+    expect([...ids]).toEqual(['status 0', 'INVALID_ARGUMENT'])
     // Without an id there is nothing to remember.
     expect(written(await bench.run(reader.set(bench.keyOf(0), text('v'))))).toBeGreaterThan(1)
     // The backups took all of it, from this node and from others.

@@ -21,7 +21,7 @@ function newEngine(): Engine {
   return new Engine({ hashKey: { low: 1, high: 2 }, memory: new MemoryAccount(64 * MIB) })
 }
 
-function valueOf(engine: Engine, bytes: number, fill: number): LargeValue {
+function largeValue(engine: Engine, bytes: number, fill: number): LargeValue {
   const value = engine.newLargeValue(bytes)
   value.append(new Uint8Array(bytes).fill(fill))
   return value
@@ -110,7 +110,7 @@ describe('large values on their way to replicas', () => {
         else if (dice < 0.3) {
           const bytes = integerBetween(random, 65_537, 300_000)
           const fill = step & 0xff
-          const value = valueOf(bench.engine, bytes, fill)
+          const value = largeValue(bench.engine, bytes, fill)
           const needed = integerBetween(random, 0, peers)
           let stageId = -1
           let early: CacheError | 'held' | undefined
@@ -173,7 +173,7 @@ describe('large values on their way to replicas', () => {
   it('wait for as many holders at one time as were asked for, not for one twice', () => {
     const bench = new Bench(4)
     for (const node of [1, 2]) bench.up(node)
-    const value = valueOf(bench.engine, 70_000, 1)
+    const value = largeValue(bench.engine, 70_000, 1)
     let told = false
     const stageId = bench.outbox.begin(value, [1, 2, 3, 4], 2, () => {
       told = true
@@ -192,7 +192,7 @@ describe('large values on their way to replicas', () => {
 
   it('are refused when they would exceed what may be under way, and again taken when there is room', () => {
     const bench = new Bench(1)
-    const value = valueOf(bench.engine, 9 * MIB, 1)
+    const value = largeValue(bench.engine, 9 * MIB, 1)
     const first = bench.outbox.begin(value, [1], 1, () => {})
     expect(() => bench.outbox.begin(value, [1], 1, () => {})).toThrow(/try again/)
     bench.outbox.end(first)
@@ -206,7 +206,7 @@ describe('large values on their way to replicas', () => {
     const bench = new Bench(2, 100_000)
     for (const node of [1, 2]) bench.up(node)
     const errors: (string | undefined)[] = []
-    const value = valueOf(bench.engine, 200_000, 1)
+    const value = largeValue(bench.engine, 200_000, 1)
     const stageId = bench.outbox.begin(value, [1, 2], 1, (error) => errors.push(error?.code))
     value.release()
     bench.deliver(1)
@@ -219,7 +219,7 @@ describe('large values on their way to replicas', () => {
 
   it('of several stages take turns on a stream', () => {
     const bench = new Bench(1)
-    const values = [1, 2, 3].map((fill) => valueOf(bench.engine, 240_000, fill))
+    const values = [1, 2, 3].map((fill) => largeValue(bench.engine, 240_000, fill))
     for (const value of values) {
       bench.outbox.begin(value, [1], 1, () => {})
       value.release()
