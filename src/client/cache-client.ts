@@ -467,7 +467,10 @@ function versionOf(outcome: WriteOutcome): Version | CacheError {
   if (typeof outcome === 'object' && 'ok' in outcome) {
     return outcome.ok
       ? outcome.version
-      : new CacheError('INVALID_ARGUMENT', 'the condition of this entry did not hold')
+      : new CacheError(
+          'CONDITION_FAILED',
+          'the condition of this entry (when) did not hold; it was not stored',
+        )
   }
   return outcome as Version
 }

@@ -41,6 +41,7 @@ export type ErrorCode =
   | 'PERMISSION_DENIED'
   | 'CONFIGURATION'
   | 'INTERNAL'
+  | 'CONDITION_FAILED'
 
 /** What each code stands for; docs/errors.md says what to do about it. */
 export const ERROR_KINDS: Readonly<Record<ErrorCode, ErrorKind>> = {
@@ -89,6 +90,8 @@ export const ERROR_KINDS: Readonly<Record<ErrorCode, ErrorKind>> = {
   CONFIGURATION: { wire: 25, grpcStatus: 3, retryable: false },
   /** A bug in ringcache: please report it. */
   INTERNAL: { wire: 26, grpcStatus: 13, retryable: false },
+  /** The condition of a write among others did not hold (`when` of an entry of `mset`). Nothing happened. */
+  CONDITION_FAILED: { wire: 27, grpcStatus: 9, retryable: false },
 }
 
 const codeByWire: readonly (ErrorCode | undefined)[] = (() => {

@@ -127,7 +127,7 @@ describe('conditional writes', () => {
         ['b', large, { when: 'absent' }],
       ]),
     )
-    for (const outcome of outcomes.values()) expect(outcome).toBeInstanceOf(CacheError)
+    for (const outcome of outcomes.values()) expect(outcome).toMatchObject({ code: 'CONDITION_FAILED' })
     expect(cluster.received.some((op) => op.opcode === Opcode.getEntry)).toBe(false)
   })
 })
@@ -165,6 +165,22 @@ describe('many keys', () => {
     expect(await run(cache.mget([]))).toEqual([])
     expect(await run(cache.mset({}))).toEqual(new Map())
     expect(await run(cache.mdelete([]))).toBe(0)
+  })
+
+  it('are written each under its own condition, which may fail', async () => {
+    const { cache, run } = await openBench()
+    const version = await run(cache.set('a', 1))
+    const outcomes = await run(
+      cache.mset([
+        ['a', 2, { when: { version } }],
+        ['b', 2, { when: 'present' }],
+        ['c', 2],
+      ]),
+    )
+    const stored = { sequence: expect.any(Number) }
+    expect([outcomes.get('a'), outcomes.get('c')]).toMatchObject([stored, stored])
+    expect(outcomes.get('b')).toMatchObject({ code: 'CONDITION_FAILED', retryable: false, outcome: 'none' })
+    expect(await run(cache.mget(['a', 'b', 'c']))).toEqual([2, undefined, 2])
   })
 
   it('fail together when they are read, each for itself when they are written', async () => {
