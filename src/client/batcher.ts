@@ -68,7 +68,6 @@ export class Batcher {
   #sentLive = 0
   #nextId = 1
   #nextFrame = 1
-  #frameBytesGuess = FIRST_FRAME_BYTES
   #flushScheduled = false
   #timer: Timer | undefined
   #timerMs = Number.POSITIVE_INFINITY
@@ -220,9 +219,7 @@ export class Batcher {
     this.#open = undefined
     frame.state = 'queued'
     frame.bytes = this.#writer.length
-    // The next frame will be about as large as this one.
-    this.#frameBytesGuess = Math.max(FIRST_FRAME_BYTES, frame.bytes + (frame.bytes >> 2))
-    const message = this.#writer.take(this.#frameBytesGuess)
+    const message = this.#writer.take()
     sealFrame(message)
     frame.message = message
     this.#queue.push(frame)

@@ -10,12 +10,19 @@ import { CacheError } from './errors.ts'
 const encoder = new TextEncoder()
 const decoder = new TextDecoder('utf-8', { fatal: true })
 const TWO_32 = 0x1_0000_0000
+const NOTHING = new Uint8Array(0)
+const SLAB_BYTES_MIN = 4 * 1024
+const SLAB_BYTES_MAX = 128 * 1024
+/** A writer that once grew beyond this does not stay that large. */
+const RETAINED_BYTES_MAX = 512 * 1024
 
 /** A growable buffer. `bytes` is replaced when it grows, so don't hold on to it between writes. */
 export class ByteWriter {
   bytes: Uint8Array
   length = 0
   #view: DataView
+  #slab: Uint8Array = NOTHING
+  #slabUsed = 0
 
   constructor(capacityBytes = 1024) {
     this.bytes = new Uint8Array(capacityBytes)
@@ -114,12 +121,25 @@ export class ByteWriter {
     return this.bytes.slice(0, this.length)
   }
 
-  /** The bytes written, without copying; the writer starts afresh on a new buffer. */
-  take(nextCapacityBytes = 1024): Uint8Array {
-    const taken = this.bytes.subarray(0, this.length)
-    this.bytes = new Uint8Array(nextCapacityBytes)
-    this.#view = new DataView(this.bytes.buffer)
+  /**
+   * The bytes written, as a copy that the caller owns; the writer starts afresh. Copies of small contents share slabs: a
+   * buffer of its own for each of many thousand frames a second would keep the garbage collector busy.
+   */
+  take(): Uint8Array {
+    const { length } = this
+    if (length > this.#slab.length - this.#slabUsed) {
+      const ample = Math.min(SLAB_BYTES_MAX, Math.max(SLAB_BYTES_MIN, 8 * length))
+      this.#slab = Buffer.allocUnsafeSlow(Math.max(length, ample))
+      this.#slabUsed = 0
+    }
+    const taken = this.#slab.subarray(this.#slabUsed, this.#slabUsed + length)
+    this.#slabUsed += length
+    taken.set(length === this.bytes.length ? this.bytes : this.bytes.subarray(0, length))
     this.length = 0
+    if (this.bytes.length > RETAINED_BYTES_MAX) {
+      this.bytes = new Uint8Array(SLAB_BYTES_MIN)
+      this.#view = new DataView(this.bytes.buffer)
+    }
     return taken
   }
 

@@ -230,6 +230,7 @@ export class ClientSession implements FrameHandler, OutcomeSink {
     switch (body[0]) {
       case FrameType.request:
       case FrameType.upload:
+      case FrameType.uploadDrop:
         // Uploads keep their place among requests: a set comes behind the chunks it names.
         this.#frames.push(body)
         this.#proceed()
@@ -287,8 +288,10 @@ export class ClientSession implements FrameHandler, OutcomeSink {
 
   #nextFrame(): boolean {
     let body = this.#frames.shift()
-    while (body !== undefined && body[0] === FrameType.upload) {
-      this.#upload(this.#reader.reset(body, 1))
+    while (body !== undefined && body[0] !== FrameType.request) {
+      const chunk = this.#reader.reset(body, 1)
+      if (body[0] === FrameType.upload) this.#upload(chunk)
+      else while (chunk.remaining > 0) this.#uploads?.drop(chunk.uint32())
       body = this.#frames.shift()
     }
     if (body === undefined) return false
@@ -325,6 +328,7 @@ export class ClientSession implements FrameHandler, OutcomeSink {
       if (op.opcode === Opcode.atomic) this.#skipMembers(r, op)
       if (op.opcode === Opcode.none) continue
       if (this.#cancelled.size > 0 && this.#cancelled.delete(requestId)) {
+        if (op.opcode === Opcode.setUploaded) this.#uploads?.drop(op.uploadId)
         writeErrorResult(this.#out, requestId, 'ABORTED', 'cancelled before it was carried out')
         continue
       }
@@ -590,7 +594,7 @@ export class ClientSession implements FrameHandler, OutcomeSink {
     const w = this.#out
     if (answers === 0 && w.length === ANSWERS_OFFSET + 4) return
     w.patchUint32(ANSWERS_OFFSET, answers)
-    this.#stream.send(finishFrame(w, WRITER_BYTES))
+    this.#stream.send(finishFrame(w))
     this.#begin()
   }
 

@@ -359,7 +359,7 @@ export class PeerLog {
   }
 
   #send(frame: SentFrame): void {
-    const message = finishFrame(this.#w, 16 * 1024)
+    const message = finishFrame(this.#w)
     frame.frameNumber = this.#frameNumber
     frame.bytes = message.length
     this.#inFlightBytes += message.length

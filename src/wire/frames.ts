@@ -38,6 +38,7 @@ export const FrameType = {
   request: 0x02,
   upload: 0x03,
   cancel: 0x04,
+  uploadDrop: 0x05,
 
   peerHello: 0x21,
   replicate: 0x22,
@@ -71,9 +72,9 @@ export function beginFrame(writer: ByteWriter, type: FrameType): void {
   writer.uint8(type)
 }
 
-/** Completes the frame and hands over its bytes, envelope included. The writer goes on with a fresh buffer. */
-export function finishFrame(writer: ByteWriter, nextCapacityBytes = 1024): Uint8Array {
-  const message = writer.take(nextCapacityBytes)
+/** Completes the frame and hands over a copy of its bytes, envelope included. The writer can be used for the next. */
+export function finishFrame(writer: ByteWriter): Uint8Array {
+  const message = writer.take()
   sealFrame(message)
   return message
 }

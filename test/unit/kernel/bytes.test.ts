@@ -151,7 +151,7 @@ describe('bytes', () => {
   it('take hands over what was written, and later writes leave it alone', () => {
     const w = new ByteWriter(4)
     w.uint32(7)
-    const taken = w.take(4)
+    const taken = w.take()
     w.uint32(8)
     expect([...taken]).toEqual([7, 0, 0, 0])
     expect([...w.toBytes()]).toEqual([8, 0, 0, 0])
