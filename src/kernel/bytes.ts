@@ -129,7 +129,7 @@ export class ByteWriter {
     const { length } = this
     if (length > this.#slab.length - this.#slabUsed) {
       const ample = Math.min(SLAB_BYTES_MAX, Math.max(SLAB_BYTES_MIN, 8 * length))
-      this.#slab = Buffer.allocUnsafeSlow(Math.max(length, ample))
+      this.#slab = new Uint8Array(Buffer.allocUnsafeSlow(Math.max(length, ample)).buffer)
       this.#slabUsed = 0
     }
     const taken = this.#slab.subarray(this.#slabUsed, this.#slabUsed + length)
