@@ -178,8 +178,10 @@ class End implements FrameStream {
     this.queuedBytes += message.length
     if (this.#pipe === undefined) this.#early.push(message)
     else this.#pipe.send(message)
-    this.#full = this.queuedBytes > this.#bufferBytes
-    return !this.#full
+    if (this.queuedBytes <= this.#bufferBytes) return true
+    // Stays so until `drained` was promised and called, whatever a send below the mark says meanwhile.
+    this.#full = true
+    return false
   }
 
   sent(bytes: number): void {

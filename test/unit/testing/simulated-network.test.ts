@@ -1,8 +1,10 @@
 import { describe, expect, it } from 'vitest'
+import { ByteWriter } from '../../../src/kernel/bytes.ts'
 import { SeededRandom } from '../../../src/kernel/random.ts'
 import { SimulatedHost } from '../../../src/testing/simulated-host.ts'
 import { SimulatedNetwork } from '../../../src/testing/simulated-network.ts'
 import { VirtualTime } from '../../../src/testing/virtual-time.ts'
+import { beginFrame, FRAME_HEADROOM, FrameType, finishFrame } from '../../../src/wire/frames.ts'
 import type { FrameHandler, FrameStream } from '../../../src/wire/transport.ts'
 
 class Ear implements FrameHandler {
@@ -38,6 +40,13 @@ function bench(): {
 
 const frame = (type: number): Uint8Array => Uint8Array.from([0x0a, 1, type])
 
+function frameOf(bytes: number): Uint8Array {
+  const w = new ByteWriter(bytes + FRAME_HEADROOM)
+  beginFrame(w, FrameType.request)
+  w.raw(new Uint8Array(bytes))
+  return finishFrame(w)
+}
+
 describe('the simulated network', () => {
   it('delivers what is sent, in order, and an orderly end behind it', async () => {
     const { time, stream, far, near } = bench()
@@ -47,6 +56,27 @@ describe('the simulated network', () => {
     await time.advance(100)
     expect(far.heard).toEqual(['frame 1', 'frame 2', 'frame 3', 'closed'])
     expect(near.heard).toEqual(['closed'])
+  })
+
+  it('says that a buffer has drained, whatever a send below the mark said meanwhile', async () => {
+    const time = new VirtualTime()
+    const network = new SimulatedNetwork(time, new SeededRandom(1), {
+      slowShare: 0,
+      latencyMinMs: 1,
+      latencyMaxMs: 1,
+    })
+    const near = new Ear()
+    network.listen('b:1', new SimulatedHost('b', time), () => new Ear())
+    const stream = network.dialer(new SimulatedHost('a', time)).open('b:1', { service: 'cluster' }, near)
+    await time.advance(10)
+    const large = frameOf(40_000)
+    expect(stream.send(large)).toBe(true)
+    await time.advance(0.5)
+    expect(stream.send(large)).toBe(false)
+    await time.advance(0.6)
+    expect(stream.send(frame(1))).toBe(true)
+    await time.advance(10)
+    expect(near.heard).toEqual(['drained'])
   })
 
   it('holds frames back while the link is cut', async () => {
