@@ -109,9 +109,11 @@ export class BulkTransfers {
   /** The stream is gone: everything that needs it is decided anew. */
   lost(error: CacheError): void {
     this.#blocked = false
-    const transfers = [...this.#active, ...this.#queue]
-    for (const transfer of transfers)
+    for (const transfer of [...this.#active, ...this.#queue]) {
+      // Its operation, if it was not sent, must not go out on the next stream: there the upload it names does not exist.
+      if (transfer.stage === 'asked') this.#connection?.batcher.abandon(transfer, error)
       this.#fail(transfer, error, transfer.stage === 'downloading' ? 'lost' : 'unsent')
+    }
   }
 
   /** Bytes of a value arrived. Those of a transfer that was given up are dropped. */
@@ -214,7 +216,15 @@ export class BulkTransfers {
   }
 
   #fail(transfer: Transfer, error: CacheError, stage: FailureStage): void {
+    if (transfer.sent > 0 && stage === 'unsent' && transfer.stage !== 'finished') this.#dropUpload(transfer)
     if (this.#finish(transfer)) this.#link.report(transfer.call, transfer.slot, error, stage)
+  }
+
+  /** No write will name what was uploaded: the node need not keep it until the stream ends. */
+  #dropUpload(transfer: Transfer): void {
+    const connection = this.#connection
+    if (connection?.isReady === true)
+      this.#blocked = !connection.send(uploadDropFrame(transfer.call.uploadId))
   }
 
   /** @returns false when it was finished before. */
@@ -307,5 +317,12 @@ function uploadFrame(uploadId: number, value: Uint8Array, from: number, to: numb
   w.varint(value.length)
   w.varint(from)
   w.raw(value, from, to)
+  return finishFrame(w)
+}
+
+function uploadDropFrame(uploadId: number): Uint8Array {
+  const w = new ByteWriter(CHUNK_HEADER_BYTES)
+  beginFrame(w, FrameType.uploadDrop)
+  w.uint32(uploadId)
   return finishFrame(w)
 }

@@ -68,6 +68,23 @@ describe('the real client on a simulated cluster', () => {
     expect(await cluster.run(cache.delete('large', { when: { version } }))).toBe(true)
   })
 
+  it('can give up large values again and again, and still write the next', async () => {
+    await connected(10)
+    const cache = await cluster.connect({ compression: false }, 'other')
+    const value = new Uint8Array(2_000_000).fill(5)
+    await cluster.run(cache.set('large', value))
+    for (let round = 0; round < 50; round++) {
+      const controller = new AbortController()
+      const given = outcome(cache.set('large', value, { signal: controller.signal }))
+      await cluster.time.advance(round % 3)
+      controller.abort()
+      expect(await given).toMatch(/ABORTED|OUTCOME_UNKNOWN/)
+    }
+    await cluster.run(cache.set('large', value))
+    await cluster.time.advance(1000)
+    for (const { core } of cluster.nodes) expect(core?.dataPlane?.uploadRoom.heldBytes).toBe(0)
+  })
+
   it('goes on writing at quorum while one backup is dead', async () => {
     const cache = await connected(3)
     const dead = cluster.nodes[2] as TestNode

@@ -129,6 +129,8 @@ export class FakeNode {
   readonly hellos: Hello[] = []
   readonly received: Received[] = []
   readonly cancelled: number[] = []
+  /** Values uploaded on the newest bulk stream that no write has named. */
+  uploadsHeld = 0
   /** Request frames that arrived, by number of operations. */
   readonly frames: number[] = []
   /** Streams that are open. */
@@ -210,8 +212,13 @@ class FakeSession {
         const bytes = this.#uploads.get(uploadId) ?? new Uint8Array(total)
         this.#uploads.set(uploadId, bytes)
         bytes.set(r.raw(r.remaining), offset)
+        this.#node.uploadsHeld = this.#uploads.size
         return
       }
+      case FrameType.uploadDrop:
+        while (r.remaining > 0) this.#uploads.delete(r.uint32())
+        this.#node.uploadsHeld = this.#uploads.size
+        return
       case FrameType.cancel:
         while (r.remaining > 0) this.#node.cancelled.push(r.uint32())
         return
@@ -415,6 +422,7 @@ class FakeSession {
           return
         }
         this.#uploads.delete(op.uploadId)
+        this.#node.uploadsHeld = this.#uploads.size
         const stored: Stored = {
           codec: op.codec,
           value,

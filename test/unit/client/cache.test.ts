@@ -294,6 +294,51 @@ describe('large values', () => {
     expect(((await run(cache.get('k'))) as Buffer).equals(value)).toBe(true)
   })
 
+  it('are dropped at the node when they are given up before their write is sent', async () => {
+    const { cache, run, failure, cluster, time } = await openBench({ compression: false }, { nodes: 1 })
+    const [node] = cluster.nodes
+    if (node === undefined) throw new Error('no node')
+    await run(cache.set('open', Buffer.alloc(100_000)))
+    // Partly sent: the stream takes a megabyte at a time.
+    const controller = new AbortController()
+    const partly = failure(cache.set('partly', Buffer.alloc(8_000_000), { signal: controller.signal }))
+    await Promise.resolve()
+    controller.abort()
+    expect(await partly).toMatchObject({ code: 'ABORTED' })
+    // Whole, but the write that names it waits behind a frame that is not answered.
+    node.tamper = () => undefined
+    const gate = cache.set('gate', Buffer.alloc(100_000), { timeout: 900 }).catch(() => {})
+    await time.advance(1)
+    const whole = cache.set('whole', Buffer.alloc(100_000), { timeout: 300 })
+    await time.advance(10)
+    expect(node.uploadsHeld).toBe(1)
+    expect(await failure(whole)).toMatchObject({ code: 'TIMEOUT' })
+    await run(gate)
+    expect(node.received.some((op) => op.key === 'whole' || op.key === 'partly')).toBe(false)
+    expect(node.uploadsHeld).toBe(0)
+  })
+
+  it('are asked for once on the stream that follows a lost one', async () => {
+    const { cache, run, cluster, time } = await openBench({ compression: false }, { nodes: 1 })
+    const [node] = cluster.nodes
+    if (node === undefined) throw new Error('no node')
+    const value = Buffer.alloc(100_000, 9)
+    await run(cache.mset({ a: value, b: value }))
+    node.received.length = 0
+    const asked = (key: string): number => node.received.filter((op) => op.key === key).length
+    // The answer on the bulk stream is lost: what is read next stays queued there.
+    node.tamper = (message) => (asked('a') === 2 ? undefined : message)
+    const first = cache.get('a')
+    await time.advance(2)
+    node.tamper = undefined
+    const second = cache.get('b')
+    await time.advance(2)
+    expect([asked('a'), asked('b')]).toEqual([2, 1])
+    for (const stream of node.streams) stream.close(true)
+    for (const read of [first, second]) expect(value.equals((await run(read)) as Buffer)).toBe(true)
+    expect([asked('a'), asked('b')]).toEqual([3, 2])
+  })
+
   it('can be given up, in each phase', async () => {
     const { cache, run, failure, cluster, time } = await openBench({ compression: false }, { nodes: 1 })
     const [node] = cluster.nodes
