@@ -16,13 +16,33 @@ const SLAB_BYTES_MAX = 128 * 1024
 /** A writer that once grew beyond this does not stay that large. */
 const RETAINED_BYTES_MAX = 512 * 1024
 
+/**
+ * Hands out pieces of memory that are written once and soon forgotten, cut from larger buffers: a buffer of its own for
+ * each of many thousand frames a second would keep the garbage collector busy. A piece keeps its whole slab alive.
+ */
+export class Slab {
+  #bytes: Uint8Array = NOTHING
+  #used = 0
+
+  /** `length` bytes with undefined contents. */
+  take(length: number): Uint8Array {
+    if (length > this.#bytes.length - this.#used) {
+      const ample = Math.min(SLAB_BYTES_MAX, Math.max(SLAB_BYTES_MIN, 8 * length))
+      this.#bytes = new Uint8Array(Buffer.allocUnsafeSlow(Math.max(length, ample)).buffer)
+      this.#used = 0
+    }
+    const piece = this.#bytes.subarray(this.#used, this.#used + length)
+    this.#used += length
+    return piece
+  }
+}
+
 /** A growable buffer. `bytes` is replaced when it grows, so don't hold on to it between writes. */
 export class ByteWriter {
   bytes: Uint8Array
   length = 0
   #view: DataView
-  #slab: Uint8Array = NOTHING
-  #slabUsed = 0
+  readonly #slab = new Slab()
 
   constructor(capacityBytes = 1024) {
     this.bytes = new Uint8Array(capacityBytes)
@@ -121,19 +141,10 @@ export class ByteWriter {
     return this.bytes.slice(0, this.length)
   }
 
-  /**
-   * The bytes written, as a copy that the caller owns; the writer starts afresh. Copies of small contents share slabs: a
-   * buffer of its own for each of many thousand frames a second would keep the garbage collector busy.
-   */
+  /** The bytes written, as a copy that the caller owns; the writer starts afresh. */
   take(): Uint8Array {
     const { length } = this
-    if (length > this.#slab.length - this.#slabUsed) {
-      const ample = Math.min(SLAB_BYTES_MAX, Math.max(SLAB_BYTES_MIN, 8 * length))
-      this.#slab = new Uint8Array(Buffer.allocUnsafeSlow(Math.max(length, ample)).buffer)
-      this.#slabUsed = 0
-    }
-    const taken = this.#slab.subarray(this.#slabUsed, this.#slabUsed + length)
-    this.#slabUsed += length
+    const taken = this.#slab.take(length)
     taken.set(length === this.bytes.length ? this.bytes : this.bytes.subarray(0, length))
     this.length = 0
     if (this.bytes.length > RETAINED_BYTES_MAX) {

@@ -143,13 +143,14 @@ describe('gRPC transport', () => {
 
   it('refuses a message above the limit before it is whole', async () => {
     const client = new Client(ADDRESS, credentials.createInsecure(), { 'grpc.max_send_message_length': -1 })
-    let failure: ServiceError | undefined
-    const call = rawCall(client, () => {})
-    call.on('error', (error: ServiceError) => {
-      failure = error
-    })
+    const replies: Buffer[] = []
+    const call = rawCall(client, (reply) => replies.push(reply))
     call.write(Buffer.alloc(8 * 1024 * 1024))
-    await until(() => failure !== undefined && accepted[0]?.ends.length === 1)
+    await until(() => replies.length === 1 && accepted[0]?.ends.length === 1)
+    expect(decodeErrorFrame(replies[0] as Buffer)).toMatchObject({
+      code: 'PROTOCOL_ERROR',
+      message: expect.stringContaining('8388608 bytes exceeds'),
+    })
     expect(accepted[0]?.bodies).toEqual([])
     client.close()
   })

@@ -1,59 +1,41 @@
 /**
- * The dialling end of an Exchange stream, on the call interface of a grpc-js channel rather than on its Duplex. The cost per
- * message is the same; what is gained is a queue that is counted in bytes and can be dropped.
+ * The dialling end of an Exchange stream. A connection belongs to one stream: it is opened with it and closed with it. That
+ * keeps lanes and services apart, reports a refused connection at once, and makes an abort release everything.
  *
- * grpc-js writes one message at a time and confirms it when HTTP/2 took it, so the queue lives here. A connection
- * belongs to one stream: it is opened with it and closed with it. That keeps lanes and services apart, reports a refused
- * connection at once (a kept channel would sit out its reconnect backoff), and makes an abort release everything.
+ * HTTP/2 pings find a node that hangs or was cut off within `KEEPALIVE_TIME_MS + KEEPALIVE_TIMEOUT_MS`.
  */
 
-import { Channel, credentials, Metadata, status as Status, type StatusObject } from '@grpc/grpc-js'
-import { CacheError, toCacheError } from '../../kernel/errors.ts'
-import { openFrame } from '../../wire/frames.ts'
-import type { DialOptions, FrameHandler, FrameStream } from '../../wire/transport.ts'
 import {
-  asBuffer,
-  CLIENT_OPTIONS,
+  type ClientHttp2Session,
+  type ClientHttp2Stream,
+  connect,
+  type IncomingHttpHeaders,
+} from 'node:http2'
+import { connect as connectSocket } from 'node:net'
+import { status as Status } from '@grpc/grpc-js'
+import { parseAddress } from '../../kernel/address.ts'
+import { CacheError } from '../../kernel/errors.ts'
+import type { DialOptions, FrameHandler } from '../../wire/transport.ts'
+import {
+  CLIENT_WINDOW_BYTES,
   EXCHANGE_PATHS,
-  QUEUE_HIGH_BYTES,
-  QUEUE_LOW_BYTES,
+  KEEPALIVE_TIME_MS,
+  KEEPALIVE_TIMEOUT_MS,
 } from './channel-options.ts'
+import { ExchangeStream } from './exchange-stream.ts'
 import { errorOfStatus } from './status.ts'
 
 const CONNECT_TIMEOUT_MS = 1_000
-/** How long an orderly close may take before the stream is reset. */
-const CLOSE_TIMEOUT_MS = 2_000
 
-type RawCall = ReturnType<Channel['createCall']>
-/**
- * `closing`: close() was called, the queue is still being sent. `closed`: the handler was told.
- */
-type State = 'connecting' | 'open' | 'closing' | 'aborted' | 'closed'
-
-export class GrpcClientStream implements FrameStream {
+export class GrpcClientStream extends ExchangeStream {
   readonly #address: string
-  readonly #handler: FrameHandler
   readonly #onClosed: (stream: GrpcClientStream) => void
-  #state: State = 'connecting'
-  #channel: Channel | undefined
-  #call: RawCall | undefined
-  #timer: NodeJS.Timeout | undefined
-
-  #queue: Buffer[] = []
-  #queueHead = 0
-  /** The message grpc-js is writing; it may hold only one. */
-  #writing: Buffer | undefined
-  #queuedBytes = 0
-  #aboveMark = false
-
-  #paused = false
-  #reading = false
-  /** Arrived while paused: reading was already asked for. */
-  #held: Buffer | undefined
-  /** An orderly end that waits for `#held` to be delivered. */
-  #heldEnd = false
-  /** Why this side gave up; reported instead of the status that this produces. */
-  #failure: CacheError | undefined
+  #session: ClientHttp2Session | undefined
+  #keepalive: NodeJS.Timeout | undefined
+  #pingDeadline: NodeJS.Timeout | undefined
+  /** The status the node ended the stream with, once it has. */
+  #status: { readonly code: number; readonly details: string } | undefined
+  #broken: string | undefined
 
   constructor(
     address: string,
@@ -61,202 +43,133 @@ export class GrpcClientStream implements FrameStream {
     handler: FrameHandler,
     onClosed: (stream: GrpcClientStream) => void,
   ) {
+    super('connecting')
     this.#address = address
-    this.#handler = handler
     this.#onClosed = onClosed
-    try {
-      this.#connect(options)
-    } catch (cause) {
-      const text = cause instanceof Error ? cause.message : String(cause)
-      this.#failure = new CacheError('INVALID_ARGUMENT', `${address} is no address to connect to: ${text}`, {
-        cause,
+    this.#connect(options, handler)
+  }
+
+  protected override endWriting(stream: ClientHttp2Stream): void {
+    stream.end()
+  }
+
+  protected override remoteEnded(): void {
+    // The node's trailers came with its end; the close event reports them.
+    if (this.state === 'open' || this.state === 'connecting') this.finish()
+  }
+
+  protected override rejected(error: CacheError): void {
+    this.abort(error)
+  }
+
+  protected override reason(): CacheError | undefined {
+    if (this.state === 'aborted') return this.failure
+    if (this.state === 'closing') return undefined
+    const status = this.#status
+    if (status?.code === Status.OK) return undefined
+    if (status !== undefined) return errorOfStatus(status, this.#address)
+    const what = this.#broken ?? 'the connection was lost'
+    return new CacheError('UNAVAILABLE', `the stream to ${this.#address} ended: ${what}`, {
+      node: this.#address,
+    })
+  }
+
+  protected override released(): void {
+    clearInterval(this.#keepalive)
+    clearTimeout(this.#pingDeadline)
+    this.#session?.destroy()
+    this.#onClosed(this)
+  }
+
+  #connect(options: DialOptions, handler: FrameHandler): void {
+    const timeoutMs = options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS
+    const parsed = parseAddress(this.#address)
+    if (parsed === undefined) {
+      this.failure = new CacheError(
+        'INVALID_ARGUMENT',
+        `${this.#address} is no address to connect to; write host:port`,
+      )
+      process.nextTick(() => {
+        this.state = 'closed'
+        this.released()
+        handler.closed(this.failure)
       })
-      process.nextTick(() => this.#finish(this.#failure))
-    }
-  }
-
-  get queuedBytes(): number {
-    return this.#queuedBytes
-  }
-
-  send(message: Uint8Array): boolean {
-    if (this.#state !== 'open' && this.#state !== 'connecting') return true
-    const buffer = asBuffer(message)
-    this.#queuedBytes += buffer.length
-    if (this.#writing === undefined) this.#write(buffer)
-    else this.#queue.push(buffer)
-    if (this.#queuedBytes <= QUEUE_HIGH_BYTES) return true
-    this.#aboveMark = true
-    return false
-  }
-
-  pause(): void {
-    this.#paused = true
-  }
-
-  resume(): void {
-    if (!this.#paused) return
-    this.#paused = false
-    if (this.#held === undefined) this.#read()
-    else process.nextTick(() => this.#deliverHeld())
-  }
-
-  close(abort = false): void {
-    if (this.#state === 'closed' || this.#state === 'aborted') return
-    if (abort) {
-      this.#abort(undefined)
       return
     }
-    if (this.#state === 'closing') return
-    this.#setState('closing')
-    this.#held = undefined
-    this.#startTimer(CLOSE_TIMEOUT_MS, () => this.#abort(undefined))
-    if (this.#heldEnd) process.nextTick(() => this.#finish(undefined))
-    else if (this.#writing === undefined) this.#endWriting()
-  }
-
-  #connect(options: DialOptions): void {
-    const timeoutMs = options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS
-    this.#channel = new Channel(this.#address, credentials.createInsecure(), CLIENT_OPTIONS)
-    this.#call = this.#channel.createCall(
-      EXCHANGE_PATHS[options.service],
-      Number.POSITIVE_INFINITY,
-      null,
-      null,
-      null,
-    )
-    this.#startTimer(timeoutMs, () => {
+    const { host, port } = parsed
+    const session = connect(`http://${this.#address}`, {
+      createConnection: () => connectSocket({ host, port, noDelay: true }),
+      settings: { enablePush: false, initialWindowSize: CLIENT_WINDOW_BYTES },
+    })
+    this.#session = session
+    // The first word on what went wrong is the telling one.
+    session.on('error', (error: Error) => {
+      this.#broken ??= error.message
+    })
+    session.once('connect', () => {
+      if (!session.destroyed) session.setLocalWindowSize(CLIENT_WINDOW_BYTES)
+    })
+    const stream = session.request({
+      ':method': 'POST',
+      ':path': EXCHANGE_PATHS[options.service],
+      'content-type': 'application/grpc',
+      te: 'trailers',
+      'user-agent': 'ringcache',
+    })
+    this.attach(stream, handler)
+    stream.on('error', (error: Error) => {
+      this.#broken ??= error.message
+    })
+    stream.on('response', (headers) => this.#responded(headers))
+    stream.on('trailers', (trailers) => this.#note(trailers))
+    this.startTimer(timeoutMs, () => {
       const message = `no connection to ${this.#address} within ${timeoutMs} ms: is the node running and reachable?`
-      this.#abort(new CacheError('UNAVAILABLE', message, { node: this.#address }))
+      this.abort(new CacheError('UNAVAILABLE', message, { node: this.#address }))
     })
-    this.#call.start(new Metadata(), {
-      onReceiveMetadata: () => this.#connected(),
-      onReceiveMessage: (message: Buffer) => this.#received(message),
-      onReceiveStatus: (status: StatusObject) => this.#ended(status),
-    })
-    this.#read()
+    this.#keepalive = setInterval(() => this.#ping(session), KEEPALIVE_TIME_MS)
   }
 
   /** The node accepts a stream by sending its headers. */
-  #connected(): void {
-    if (this.#state !== 'connecting') return
-    this.#clearTimer()
-    this.#setState('open')
-  }
-
-  #read(): void {
-    if (this.#reading || this.#call === undefined) return
-    this.#reading = true
-    this.#call.startRead()
-  }
-
-  #received(message: Buffer): void {
-    this.#reading = false
-    if (this.#state === 'connecting') this.#connected()
-    if (this.#state === 'closing') this.#read()
-    else if (this.#paused) this.#held = message
-    else this.#deliver(message)
-  }
-
-  #deliver(message: Buffer): void {
-    if (this.#state !== 'open') return
-    try {
-      this.#handler.frame(openFrame(message))
-    } catch (error) {
-      this.#abort(toCacheError(error))
+  #responded(headers: IncomingHttpHeaders & { ':status'?: number | undefined }): void {
+    this.#note(headers)
+    const type = headers['content-type'] ?? ''
+    if (headers[':status'] !== 200 || !type.startsWith('application/grpc')) {
+      this.#status ??= { code: Status.UNIMPLEMENTED, details: `HTTP status ${headers[':status']}` }
       return
     }
-    if (!this.#paused) this.#read()
+    if (this.state !== 'connecting') return
+    this.stopTimer()
+    this.state = 'open'
   }
 
-  #deliverHeld(): void {
-    const held = this.#held
-    if (held === undefined || this.#paused) return
-    this.#held = undefined
-    this.#deliver(held)
-    if (this.#heldEnd) this.#finish(undefined)
-  }
-
-  #write(buffer: Buffer): void {
-    this.#writing = buffer
-    this.#call?.sendMessageWithContext({ callback: this.#written }, buffer)
-  }
-
-  readonly #written = (): void => {
-    const written = this.#writing
-    if (written === undefined) return
-    this.#queuedBytes -= written.length
-    const next = this.#queue[this.#queueHead]
-    if (next === undefined) {
-      this.#writing = undefined
-      this.#queue.length = 0
-      this.#queueHead = 0
-      if (this.#state === 'closing') this.#endWriting()
-    } else {
-      // The sent ones are cut off in runs, so that a queue that never empties stays short.
-      if (++this.#queueHead === 256) {
-        this.#queue.splice(0, 256)
-        this.#queueHead = 0
-      }
-      this.#write(next)
-    }
-    if (this.#aboveMark && this.#queuedBytes <= QUEUE_LOW_BYTES) {
-      this.#aboveMark = false
-      if (this.#state === 'open') this.#handler.drained()
+  #note(headers: IncomingHttpHeaders): void {
+    const code = headers['grpc-status']
+    if (code === undefined) return
+    const details = headers['grpc-message']
+    this.#status ??= {
+      code: Number(code),
+      details: decodeDetails(typeof details === 'string' ? details : ''),
     }
   }
 
-  #endWriting(): void {
-    this.#call?.halfClose()
-    // What the node still sends is read and dropped, so that its status gets through.
-    this.#read()
+  #ping(session: ClientHttp2Session): void {
+    if (session.destroyed || session.connecting || this.#pingDeadline !== undefined) return
+    this.#pingDeadline = setTimeout(() => {
+      const message = `${this.#address} did not answer a ping within ${KEEPALIVE_TIMEOUT_MS} ms`
+      this.abort(new CacheError('UNAVAILABLE', message, { node: this.#address }))
+    }, KEEPALIVE_TIMEOUT_MS)
+    session.ping(() => {
+      clearTimeout(this.#pingDeadline)
+      this.#pingDeadline = undefined
+    })
   }
+}
 
-  #abort(failure: CacheError | undefined): void {
-    if (this.#state === 'closed' || this.#state === 'aborted') return
-    this.#setState('aborted')
-    this.#failure = failure
-    this.#dropQueue()
-    this.#call?.cancelWithStatus(Status.CANCELLED, 'aborted')
-    if (this.#call === undefined) process.nextTick(() => this.#finish(failure))
-  }
-
-  #ended(status: StatusObject): void {
-    if (this.#state === 'aborted') this.#finish(this.#failure)
-    else if (this.#state === 'closing') this.#finish(undefined)
-    else if (status.code !== Status.OK) this.#finish(errorOfStatus(status, this.#address))
-    else if (this.#held === undefined) this.#finish(undefined)
-    else this.#heldEnd = true
-  }
-
-  #finish(error: CacheError | undefined): void {
-    if (this.#state === 'closed') return
-    this.#setState('closed')
-    this.#clearTimer()
-    this.#dropQueue()
-    this.#held = undefined
-    this.#channel?.close()
-    this.#onClosed(this)
-    this.#handler.closed(error)
-  }
-
-  #dropQueue(): void {
-    this.#queue.length = 0
-    this.#queueHead = 0
-    this.#writing = undefined
-    this.#queuedBytes = 0
-  }
-
-  #startTimer(delayMs: number, task: () => void): void {
-    this.#clearTimer()
-    this.#timer = setTimeout(task, delayMs)
-  }
-
-  #clearTimer(): void {
-    clearTimeout(this.#timer)
-  }
-
-  #setState(state: State): void {
-    this.#state = state
+/** gRPC percent-encodes its messages. */
+function decodeDetails(text: string): string {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return text
   }
 }

@@ -6,22 +6,15 @@
  * OVERLOADED in an ERROR frame and ended.
  */
 
+import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2'
 import { createServer, type Socket, type Server as TcpServer } from 'node:net'
-import {
-  type ConnectionInjector,
-  Server,
-  ServerCredentials,
-  ServerInterceptingCall,
-  type ServerInterceptingCallInterface,
-  type ServerInterceptor,
-  status as Status,
-} from '@grpc/grpc-js'
+import { type ConnectionInjector, Server, ServerCredentials } from '@grpc/grpc-js'
 import { parseAddress } from '../../kernel/address.ts'
 import { CacheError } from '../../kernel/errors.ts'
 import { encodeError } from '../../wire/handshake.ts'
-import type { Accept, StreamService } from '../../wire/transport.ts'
-import { asBuffer, EXCHANGE_PATHS, MESSAGE_BYTES_MAX } from './channel-options.ts'
-import { limitMessage } from './http2-stream.ts'
+import type { Accept, FrameHandler, StreamService } from '../../wire/transport.ts'
+import { EXCHANGE_PATHS } from './channel-options.ts'
+import { takeStreams } from './http2-server.ts'
 import { GrpcServerStream } from './server-stream.ts'
 
 export interface GrpcServerOptions {
@@ -44,7 +37,6 @@ export type GrpcService = (server: Pick<Server, 'addService'>) => void
 const HTTP2_STREAMS_PER_CONNECTION = 256
 const KEEPALIVE_TIME_MS = 10_000
 const KEEPALIVE_TIMEOUT_MS = 5_000
-const CONNECTION_IDLE_MS = 300_000
 
 export class GrpcServer {
   readonly #options: GrpcServerOptions
@@ -58,20 +50,16 @@ export class GrpcServer {
   private constructor(options: GrpcServerOptions) {
     this.#options = options
     this.#server = new Server({
-      interceptors: [this.#intercept],
       'grpc.enable_channelz': 0,
       'grpc.max_concurrent_streams': HTTP2_STREAMS_PER_CONNECTION,
       'grpc.max_receive_message_length': options.messageBytesMax ?? 32 * 1024 * 1024,
       'grpc.max_send_message_length': -1,
       'grpc.keepalive_time_ms': KEEPALIVE_TIME_MS,
       'grpc.keepalive_timeout_ms': KEEPALIVE_TIMEOUT_MS,
-      'grpc.max_connection_idle_ms': CONNECTION_IDLE_MS,
     })
-    for (const path of Object.values(EXCHANGE_PATHS)) {
-      this.#server.register(path, () => {}, identity, identity, 'bidi')
-    }
     for (const addService of options.services ?? []) addService(this.#server)
     this.#injector = this.#server.createConnectionInjector(ServerCredentials.createInsecure())
+    takeStreams(this.#server, this.#take)
     this.#listener = createServer({ noDelay: true }, (socket) => this.#connected(socket))
     this.#listener.maxConnections = options.connectionsMax ?? 4096
   }
@@ -135,59 +123,47 @@ export class GrpcServer {
     this.#injector.injectConnection(socket)
   }
 
-  readonly #intercept: ServerInterceptor = (method, call) => {
-    if (method.path === EXCHANGE_PATHS.cache) return this.#exchange('cache', call)
-    if (method.path === EXCHANGE_PATHS.cluster) return this.#exchange('cluster', call)
-    return new ServerInterceptingCall(call)
-  }
-
-  /** Takes the call over: nothing is passed on to grpc-js's own stream on top of it. */
-  #exchange(service: StreamService, call: ServerInterceptingCallInterface): ServerInterceptingCall {
-    let stream: GrpcServerStream | undefined
-    limitMessage(call, MESSAGE_BYTES_MAX)
-    return new ServerInterceptingCall(call, {
-      start: (next) => {
-        next({
-          onReceiveMetadata: () => {
-            stream = this.#open(service, call)
-          },
-          onReceiveMessage: (message: Buffer) => stream?.received(message),
-          onReceiveHalfClose: () => stream?.halfClosed(),
-          onCancel: () => stream?.ended(),
-        })
-      },
-    })
-  }
-
-  #open(service: StreamService, call: ServerInterceptingCallInterface): GrpcServerStream | undefined {
-    const connection = call.getPeer()
-    const onConnection = this.#streamsByConnection.get(connection) ?? 0
-    const perConnectionMax = this.#options.streamsPerConnectionMax ?? 16
-    if (this.#streams[service] >= this.#options.streamsMax[service] || onConnection >= perConnectionMax) {
-      const message =
-        onConnection >= perConnectionMax
-          ? `this connection has ${onConnection} streams open, as many as are allowed: use one stream per client and lane`
-          : `this node has ${this.#streams[service]} streams open, as many as are allowed: close some clients or add nodes`
-      call.sendMessage(asBuffer(encodeError('OVERLOADED', message)), () => {})
-      call.sendStatus({ code: Status.OK, details: '' })
-      return undefined
+  /** Takes the Exchange streams; grpc-js gets the rest. */
+  readonly #take = (http2: ServerHttp2Stream, headers: IncomingHttpHeaders): boolean => {
+    const path = headers[':path']
+    const service =
+      path === EXCHANGE_PATHS.cache ? 'cache' : path === EXCHANGE_PATHS.cluster ? 'cluster' : undefined
+    if (service === undefined || !headers['content-type']?.startsWith('application/grpc')) return false
+    const { remoteAddress, remotePort } = http2.session?.socket ?? {}
+    const connection = `${remoteAddress}:${remotePort}`
+    const refusal = this.#refusal(service, connection)
+    if (refusal !== undefined) {
+      const refused = new GrpcServerStream(http2, connection, () => {})
+      refused.start(IGNORE)
+      refused.send(encodeError('OVERLOADED', refusal))
+      refused.close()
+      return true
     }
     this.#streams[service]++
-    this.#streamsByConnection.set(connection, onConnection + 1)
-    const stream = new GrpcServerStream(call, () => {
+    this.#streamsByConnection.set(connection, (this.#streamsByConnection.get(connection) ?? 0) + 1)
+    const stream = new GrpcServerStream(http2, connection, () => {
       this.#streams[service]--
       const left = (this.#streamsByConnection.get(connection) ?? 1) - 1
       if (left === 0) this.#streamsByConnection.delete(connection)
       else this.#streamsByConnection.set(connection, left)
     })
     stream.start(this.#options.accept(service, stream, connection))
-    return stream
+    return true
+  }
+
+  /** Why there is no room for one more stream; undefined when there is. */
+  #refusal(service: StreamService, connection: string): string | undefined {
+    const onConnection = this.#streamsByConnection.get(connection) ?? 0
+    if (onConnection >= (this.#options.streamsPerConnectionMax ?? 16)) {
+      return `this connection has ${onConnection} streams open, as many as are allowed: use one stream per client and lane`
+    }
+    const open = this.#streams[service]
+    if (open < this.#options.streamsMax[service]) return undefined
+    return `this node has ${open} streams open, as many as are allowed: close some clients or add nodes`
   }
 }
 
-function identity(bytes: Buffer): Buffer {
-  return bytes
-}
+const IGNORE: FrameHandler = { frame(): void {}, drained(): void {}, closed(): void {} }
 
 function listenError(cause: NodeJS.ErrnoException, address: string, port: number): CacheError {
   const messages: Readonly<Record<string, string>> = {

@@ -12,7 +12,7 @@ const CODE_OF_STATUS: Readonly<Partial<Record<number, ErrorCode>>> = {
 }
 
 /** The error that reports a stream to `address` which ended with a status other than OK. */
-export function errorOfStatus(status: StatusObject, address: string): CacheError {
+export function errorOfStatus(status: Pick<StatusObject, 'code' | 'details'>, address: string): CacheError {
   const code = CODE_OF_STATUS[status.code] ?? 'UNAVAILABLE'
   if (code === 'UNSUPPORTED') {
     return new CacheError(code, `${address} answers gRPC but is no ringcache node: ${status.details}`, {

@@ -1,0 +1,111 @@
+/**
+ * gRPC's framing of messages inside an HTTP/2 stream: a byte 0 (not compressed), the length as a big-endian 32-bit integer,
+ * the message (https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md, "Length-Prefixed-Message").
+ */
+
+import { Slab } from '../../kernel/bytes.ts'
+import { CacheError } from '../../kernel/errors.ts'
+
+const PREFIX_BYTES = 5
+
+export class MessageWriter {
+  readonly #slab = new Slab()
+
+  /** The message behind its prefix, copied. */
+  frame(message: Uint8Array): Uint8Array {
+    const { length } = message
+    const framed = this.#slab.take(PREFIX_BYTES + length)
+    framed[0] = 0
+    framed[1] = length >>> 24
+    framed[2] = length >>> 16
+    framed[3] = length >>> 8
+    framed[4] = length
+    framed.set(message, PREFIX_BYTES)
+    return framed
+  }
+}
+
+/** Cuts messages out of what arrives. A message that lies in one chunk is a view of it. */
+export class MessageReader {
+  readonly #messageBytesMax: number
+  #chunk: Uint8Array | undefined
+  #at = 0
+  readonly #prefix = new Uint8Array(PREFIX_BYTES)
+  #prefixBytes = 0
+  /** A message that spans chunks, and how much of it is there. */
+  #message: Uint8Array | undefined
+  #messageBytes = 0
+
+  constructor(messageBytesMax: number) {
+    this.#messageBytesMax = messageBytesMax
+  }
+
+  /** To be called only when `next` has returned undefined. */
+  push(chunk: Uint8Array): void {
+    this.#chunk = chunk
+    this.#at = 0
+  }
+
+  /** Whether bytes are there that make no whole message yet. */
+  get isInside(): boolean {
+    return this.#message !== undefined || this.#prefixBytes > 0
+  }
+
+  /** The next whole message, if it is there. @throws CacheError PROTOCOL_ERROR when it is compressed or too large. */
+  next(): Uint8Array | undefined {
+    const chunk = this.#chunk
+    if (chunk === undefined) return undefined
+    if (this.#message === undefined) {
+      if (!this.#readPrefix(chunk)) return undefined
+      const length = this.#length()
+      this.#prefixBytes = 0
+      if (chunk.length - this.#at >= length) {
+        const message = chunk.subarray(this.#at, this.#at + length)
+        this.#consume(chunk, length)
+        return message
+      }
+      this.#message = new Uint8Array(length)
+      this.#messageBytes = 0
+    }
+    const message = this.#message
+    const count = Math.min(message.length - this.#messageBytes, chunk.length - this.#at)
+    message.set(chunk.subarray(this.#at, this.#at + count), this.#messageBytes)
+    this.#messageBytes += count
+    this.#consume(chunk, count)
+    if (this.#messageBytes < message.length) return undefined
+    this.#message = undefined
+    return message
+  }
+
+  #readPrefix(chunk: Uint8Array): boolean {
+    while (this.#prefixBytes < PREFIX_BYTES) {
+      if (this.#at === chunk.length) {
+        this.#chunk = undefined
+        return false
+      }
+      this.#prefix[this.#prefixBytes++] = chunk[this.#at++] as number
+    }
+    return true
+  }
+
+  #length(): number {
+    const prefix = this.#prefix
+    if (prefix[0] !== 0)
+      throw new CacheError('PROTOCOL_ERROR', 'a compressed gRPC message: send it uncompressed')
+    const length =
+      (prefix[1] as number) * 2 ** 24 +
+      (((prefix[2] as number) << 16) | ((prefix[3] as number) << 8) | (prefix[4] as number))
+    if (length > this.#messageBytesMax) {
+      throw new CacheError(
+        'PROTOCOL_ERROR',
+        `a gRPC message of ${length} bytes exceeds ${this.#messageBytesMax}`,
+      )
+    }
+    return length
+  }
+
+  #consume(chunk: Uint8Array, count: number): void {
+    this.#at += count
+    if (this.#at === chunk.length) this.#chunk = undefined
+  }
+}
