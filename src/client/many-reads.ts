@@ -40,7 +40,8 @@ export class ManyReads extends OneCall<unknown[]> implements Call {
     this.#keys = keys
     this.#flags = flags | (readKind << 2)
     this.#timeoutMs = budget.timeoutMs
-    this.#values = new Array<unknown>(keys.length).fill(undefined)
+    // Holes are all filled before anybody sees them.
+    this.#values = new Array<unknown>(keys.length)
     this.#missing = keys.length
   }
 

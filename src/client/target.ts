@@ -99,14 +99,15 @@ function encodeStoredKey(region: RegionHandle, key: string, target: Uint8Array):
     )
   }
   const { prefixBytes } = region
-  target.set(prefixBytes)
-  const bytes = key.length > KEY_BYTES_MAX ? key.length : encodeKey(key, target, prefixBytes.length)
+  const prefixEnd = prefixBytes.length
+  if (prefixEnd > 0) target.set(prefixBytes)
+  const bytes = key.length > KEY_BYTES_MAX ? key.length : encodeKey(key, target, prefixEnd)
   if (bytes < 0) {
     throw new CacheError('INVALID_ARGUMENT', `the key ${JSON.stringify(key)} holds half a surrogate pair`, {
       key,
     })
   }
-  const total = bytes + prefixBytes.length
+  const total = bytes + prefixEnd
   if (total > KEY_BYTES_MAX) {
     const shown = `${key.slice(0, 40)}…`
     throw new CacheError(
