@@ -8,7 +8,7 @@
 import { type ByteReader, ByteWriter } from '../kernel/bytes.ts'
 import { CacheError, toCacheError } from '../kernel/errors.ts'
 import type { Scheduler, Timer } from '../kernel/scheduler.ts'
-import { beginFrame, FrameType, finishFrame, UPLOAD_CHUNK_BYTES } from '../wire/frames.ts'
+import { beginFrame, FrameType, finishFrame, sealFrame, UPLOAD_CHUNK_BYTES } from '../wire/frames.ts'
 import { Status } from '../wire/results.ts'
 import type { Connection } from './connection.ts'
 import type { Call, FailureStage, Link } from './pending.ts'
@@ -310,14 +310,18 @@ class Transfer implements Call {
   }
 }
 
+/** Built in a buffer of its own size: the bytes are copied once. */
 function uploadFrame(uploadId: number, value: Uint8Array, from: number, to: number): Uint8Array {
-  const w = new ByteWriter(to - from + CHUNK_HEADER_BYTES)
+  const w = new ByteWriter(CHUNK_HEADER_BYTES)
   beginFrame(w, FrameType.upload)
   w.uint32(uploadId)
   w.varint(value.length)
   w.varint(from)
-  w.raw(value, from, to)
-  return finishFrame(w)
+  const message = Buffer.allocUnsafeSlow(w.length + to - from)
+  message.set(w.bytes.subarray(0, w.length))
+  message.set(value.subarray(from, to), w.length)
+  sealFrame(message)
+  return message
 }
 
 function uploadDropFrame(uploadId: number): Uint8Array {
