@@ -289,9 +289,9 @@ export class ClientSession implements FrameHandler, OutcomeSink {
   #nextFrame(): boolean {
     let body = this.#frames.shift()
     while (body !== undefined && body[0] !== FrameType.request) {
-      const chunk = this.#reader.reset(body, 1)
-      if (body[0] === FrameType.upload) this.#upload(chunk)
-      else while (chunk.remaining > 0) this.#uploads?.drop(chunk.uint32())
+      const r = this.#reader.reset(body, 1)
+      if (body[0] === FrameType.upload) this.#upload(r)
+      else this.#dropUploads(r)
       body = this.#frames.shift()
     }
     if (body === undefined) return false
@@ -311,6 +311,13 @@ export class ClientSession implements FrameHandler, OutcomeSink {
       }
     }
     return true
+  }
+
+  #dropUploads(r: ByteReader): void {
+    while (r.remaining > 0) {
+      const uploadId = r.uint32()
+      this.#uploads?.drop(uploadId)
+    }
   }
 
   /** @returns how many operations were carried out. */

@@ -291,6 +291,16 @@ describe('a hostile client', () => {
     expect(bench.node(0).core?.status().sessions).toBe(0)
   })
 
+  it('that drops uploads it never began, or half an upload number, harms nobody', async () => {
+    bench = await ClusterBench.start()
+    const one = stream()
+    one.handler?.frame(Uint8Array.from([FrameType.uploadDrop, 1, 0, 0, 0, 2, 0, 0, 0]))
+    expect(await answer(one, set(text(bench.keyOf(0))))).toBe('status 0')
+    one.handler?.frame(Uint8Array.from([FrameType.uploadDrop, 1, 0]))
+    expect(one.error?.code).toBe('PROTOCOL_ERROR')
+    await expectOthersServed()
+  })
+
   it('that floods CANCEL changes nothing', async () => {
     bench = await ClusterBench.start()
     const one = stream()
