@@ -220,7 +220,12 @@ export class LargeRead implements BulkCall {
 }
 
 /** @throws CacheError PROTOCOL_ERROR when a node answers with a status that the operation does not have. */
-export function expectStatus(status: number, expected: number, other = expected, third = expected): void {
+export function expectStatus(
+  status: number,
+  expected: number,
+  other: number = expected,
+  third: number = expected,
+): void {
   if (status !== expected && status !== other && status !== third)
     throw new CacheError('PROTOCOL_ERROR', `a result has the unexpected status ${status}`)
 }
