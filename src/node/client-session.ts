@@ -52,7 +52,8 @@ const HELLO_TIMEOUT_MS = 5000
 /** Operations carried out before other work gets a turn. */
 const SLICE_OPERATIONS = 2048
 const ANSWERS_OFFSET = FRAME_HEADROOM + 1
-const WRITER_BYTES = 16 * 1024
+/** To begin with; it grows to what the stream's results need. */
+const WRITER_BYTES = 1024
 const FOREIGN_SESSIONS_MAX = 64
 
 type State = 'greeting' | 'open' | 'closed'
