@@ -32,6 +32,9 @@ export class LoneNode {
   /** Streams it opened, in turn. */
   readonly dialed: Dialed[] = []
   readonly topology: Topology
+  /** The topology as nodes get it. */
+  readonly encoded: Uint8Array
+  readonly #hellos = new Map<string, Uint8Array>()
   #streams = 0
 
   constructor(options: Partial<NodeOptions> = {}, log: Log = silentLog) {
@@ -56,6 +59,7 @@ export class LoneNode {
       },
     )
     this.topology = this.#topology()
+    this.encoded = encodeTopology(this.topology, 'node')
     this.core.start()
   }
 
@@ -63,8 +67,18 @@ export class LoneNode {
   fromA(lane: 'operations' | 'bulk' = 'operations', topology?: Uint8Array): DirectStream {
     const stream = new DirectStream()
     stream.handler = this.core.accept('cluster', stream, 'a')
-    stream.handler.frame(this.helloOfA(lane, topology))
+    stream.handler.frame(topology === undefined ? this.#helloAgain(lane) : this.helloOfA(lane, topology))
     return stream
+  }
+
+  /** The usual greeting, encoded once: streams are opened by the hundred thousand. */
+  #helloAgain(lane: 'operations' | 'bulk'): Uint8Array {
+    let hello = this.#hellos.get(lane)
+    if (hello === undefined) {
+      hello = this.helloOfA(lane)
+      this.#hellos.set(lane, hello)
+    }
+    return hello
   }
 
   helloOfA(

@@ -72,7 +72,8 @@ export class RequestMaker {
 
   cancel(): Uint8Array {
     const w = new ByteWriter(64)
-    beginFrame(w, FrameType.cancel)
+    // The same shape: numbers of requests, or of uploads.
+    beginFrame(w, uniform(this.#random) < 0.5 ? FrameType.cancel : FrameType.uploadDrop)
     for (let i = integerBetween(this.#random, 0, 8); i > 0; i--)
       w.uint32(integerBetween(this.#random, 0, 1 << 20))
     return w.bytes.slice(FRAME_HEADROOM, w.length)
