@@ -44,8 +44,6 @@ export class SessionOutcomes {
   readonly low: number
   readonly high: number
   watermark = 0
-  /** Whether the watermark moved since peers were told. */
-  moved = false
   lastWriteMs = 0
   readonly #room: Room
   #heldBytes = 0
@@ -152,7 +150,6 @@ export class SessionOutcomes {
     if (watermark <= this.watermark) return
     // Outcomes below it need no clearing: a slot counts only while its counter matches, and smaller ones are refused.
     this.watermark = watermark
-    this.moved = true
     if (this.#payloads.size === 0) return
     for (const [counter, payload] of this.#payloads) {
       if (counter >= watermark) continue

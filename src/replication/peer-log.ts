@@ -61,6 +61,7 @@ class SentFrame {
 
 const SPARE_FRAMES = 64
 const SESSIONS_PER_FRAME = 3000
+const NO_SESSIONS: readonly SessionOutcomes[] = []
 
 export class PeerLog {
   readonly node: NodeIndex
@@ -79,6 +80,8 @@ export class PeerLog {
   #w: ByteWriter = new ByteWriter(16 * 1024)
   lastAckMs = 0
   lastSentMs = 0
+  /** Sessions whose watermark the peer has yet to learn. */
+  readonly moved: Set<SessionOutcomes> = new Set()
   /** Records sent again after a reconnect or refusal. */
   resent = 0
 
@@ -127,8 +130,8 @@ export class PeerLog {
       this.#resume(replica, member, position.lastSequence)
     }
     // Watermarks that moved while nobody listened: without them the peer would keep what no client asks for any more.
-    this.#announce([...this.#ports.sessions()])
-    this.flush([])
+    for (const session of this.#ports.sessions()) this.moved.add(session)
+    this.flush()
   }
 
   stop(): void {
@@ -138,35 +141,24 @@ export class PeerLog {
     this.#inFlightBytes = 0
     this.#sent.length = 0
     this.#catchUps.length = 0
+    this.moved.clear()
   }
 
-  /** Sends what is due, as far as the window allows; `moved`: sessions whose watermark the peer should learn. */
-  flush(moved: readonly SessionOutcomes[]): void {
-    if (!this.#following) return
-    let watermarks = moved
-    while (this.#inFlightBytes < this.#windowBytes) {
+  /** Sends what is due, as far as the window allows: records, and the watermarks that `moved`. */
+  flush(): void {
+    while (this.#following && this.#inFlightBytes < this.#windowBytes) {
       const frame = this.#spare.pop() ?? new SentFrame()
       frame.count = 0
+      const watermarks = this.moved.size === 0 ? NO_SESSIONS : [...this.moved].slice(0, SESSIONS_PER_FRAME)
       this.#begin(watermarks)
       this.#fillFromCatchUps(frame)
       this.#fillFromCursor(frame)
       if (frame.count === 0 && watermarks.length === 0) {
-        this.#frameNumber--
+        this.#frameNumber = (this.#frameNumber - 1) >>> 0
         this.#spare.push(frame)
         return
       }
-      const more = frame.count > 0
-      watermarks = []
-      this.#send(frame)
-      if (!more) return
-    }
-  }
-
-  #announce(sessions: readonly SessionOutcomes[]): void {
-    for (let at = 0; at < sessions.length; at += SESSIONS_PER_FRAME) {
-      const frame = this.#spare.pop() ?? new SentFrame()
-      frame.count = 0
-      this.#begin(sessions.slice(at, at + SESSIONS_PER_FRAME))
+      for (const session of watermarks) this.moved.delete(session)
       this.#send(frame)
     }
   }
@@ -207,7 +199,7 @@ export class PeerLog {
       if (this.#spare.length < SPARE_FRAMES) this.#spare.push(frame)
     for (const one of rejected) this.#rejected(one, touched)
     for (const replica of touched) this.#ports.advanced(replica)
-    this.flush([])
+    this.flush()
   }
 
   /** The peer holds a large value that records waited for. */
@@ -216,7 +208,7 @@ export class PeerLog {
       const member = replica.member(this.node)
       if (member?.state === 'awaiting') this.#catchUp(replica, member)
     }
-    this.flush([])
+    this.flush()
   }
 
   #rejected(one: RejectedPartition, touched: Set<Replica>): void {

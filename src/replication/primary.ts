@@ -48,6 +48,8 @@ export interface PrimaryPorts {
   budgetBytes(regionId: number): number
   /** An entry was removed on this node's own decision. */
   removed(regionId: number, why: 'evicted' | 'expired'): void
+  /** An outcome waits until the replica's log is held that widely. */
+  awaited(replica: Replica, by: Durability): void
   /** Logs an applied effect: gives it to the backlog and, at the end of the turn, to the peers. */
   logged(replica: Replica, effect: Uint8Array, effectBytes: number, large: StagedValue | undefined): void
 }
@@ -121,8 +123,13 @@ export class Primary {
         : { sessionLow: session.low, sessionHigh: session.high, counter: op.counter }
     this.#decide(replica, region, request, id, outcome)
     outcome.partitionEpoch = replica.partitionEpoch
-    if (durability === 'one' && outcome.status !== Status.conditionFailed) outcome.complete()
-    else replica.await(outcome, durability === 'all' ? 'all' : 'quorum')
+    if (durability === 'one' && outcome.status !== Status.conditionFailed) {
+      outcome.complete()
+      return
+    }
+    const by = durability === 'all' ? 'all' : 'quorum'
+    replica.await(outcome, by)
+    if (!outcome.settled) this.#ports.awaited(replica, by)
   }
 
   /** Logs and removes entries past their time; at most `limit`. Returns how many. */
@@ -190,8 +197,12 @@ export class Primary {
     outcome.waitSequence = session.foundSequence
     outcome.number = session.foundNumber
     outcome.payload = session.foundPayload
-    if (durability === 'one') outcome.complete()
-    else replica.await(outcome, durability === 'all' ? 'all' : 'quorum')
+    if (durability === 'one') {
+      outcome.complete()
+      return
+    }
+    replica.await(outcome, durability)
+    if (!outcome.settled) this.#ports.awaited(replica, durability)
   }
 
   #decide(

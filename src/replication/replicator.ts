@@ -10,6 +10,7 @@ import type { Log } from '../kernel/log.ts'
 import type { MemoryAccount } from '../kernel/memory-account.ts'
 import { every, type Scheduler, type Timer } from '../kernel/scheduler.ts'
 import {
+  type Durability,
   type GroupRecord,
   groupOf,
   locate,
@@ -64,6 +65,8 @@ export interface ReplicationCounters {
 const WAIT_SWEEP_MS = 50
 const HEARTBEAT_MS = 250
 const SESSION_SWEEP_MS = 5000
+/** Replicas that nobody waits for get their copies at most this much later, in milliseconds. */
+const LAZY_MS = 4
 
 export class Replicator {
   readonly #ports: ReplicatorPorts
@@ -87,8 +90,10 @@ export class Replicator {
   #groups: (GroupRecord | undefined)[] = []
   #peers: (PeerLog | undefined)[] = []
   readonly #stageOf = new Map<number, number>()
-  #moved: SessionOutcomes[] = []
+  /** Peers to be sent to at the end of this turn. */
+  readonly #eager = new Set<PeerLog>()
   #flushDue = false
+  #lazyTimer: Timer | undefined
   #closed = false
   readonly #timers: Timer[] = []
 
@@ -127,6 +132,7 @@ export class Replicator {
       availableReplicas: (replica) => this.#available(replica),
       budgetBytes: (regionId) => this.#budgetBytes[regionId] ?? 0,
       removed: ports.removed,
+      awaited: (replica, by) => this.#awaited(replica, by),
       logged: (replica, effect, effectBytes, staged) => this.#logged(replica, effect, effectBytes, staged),
     })
     this.#timers.push(
@@ -198,7 +204,7 @@ export class Replicator {
   /** The client has finished all operations of the session below `firstIncomplete`. */
   advanceWatermark(session: SessionOutcomes, firstIncomplete: number): void {
     if (firstIncomplete <= session.watermark) return
-    if (!session.moved) this.#moved.push(session)
+    for (const peer of this.#peers) peer?.moved.add(session)
     session.advance(firstIncomplete)
     // Peers learn it with the next records; there is no hurry.
   }
@@ -262,16 +268,16 @@ export class Replicator {
     return false
   }
 
-  /** Sends what is due to peers at the end of this turn. */
+  /** Sends what is due to every peer at the end of this turn. */
   flushSoon(): void {
-    if (this.#flushDue || this.#closed) return
-    this.#flushDue = true
-    this.#ports.scheduler.endOfTurn(() => this.#flush())
+    for (const peer of this.#peers) if (peer !== undefined) this.#eager.add(peer)
+    this.#flushEagerSoon()
   }
 
   close(): void {
     this.#closed = true
     for (const timer of this.#timers) timer.cancel()
+    this.#lazyTimer?.cancel()
     const error = new CacheError(
       'OUTCOME_UNKNOWN',
       'the node stopped before the write was acknowledged: read to find out',
@@ -304,7 +310,7 @@ export class Replicator {
       if (staged !== undefined) this.#stageOf.set(record, staged.stageId)
       if (replica.firstRecord < this.backlog.first) replica.firstRecord = record
       replica.lastRecord = record
-      this.flushSoon()
+      this.#flushLater()
     } else if (staged !== undefined) {
       this.outbox.end(staged.stageId)
     }
@@ -363,15 +369,41 @@ export class Replicator {
     return count
   }
 
-  #flush(): void {
-    this.#flushDue = false
-    if (this.#closed) return
-    const moved = this.#moved
-    if (moved.length > 0) {
-      this.#moved = []
-      for (const session of moved) session.moved = false
+  /**
+   * A write waits for these replicas. To make a quorum, as many backups as it takes are sent to at the end of this turn, and so
+   * are those that were sent nothing for LAZY_MS; the rest get their copy within LAZY_MS, in fewer and larger frames.
+   * Messages are what replication costs.
+   */
+  #awaited(replica: Replica, by: Durability): void {
+    let needed = by === 'all' ? replica.members.length : by === 'quorum' ? replica.quorum - 1 : 0
+    const nowMs = this.#ports.clock.monotonicMs()
+    for (const member of replica.members) {
+      const peer = this.#peers[member.node]
+      if (peer === undefined || !peer.available || member.state === 'lagging') continue
+      if (needed > 0 || nowMs - peer.lastSentMs >= LAZY_MS) this.#eager.add(peer)
+      needed--
     }
-    for (const peer of this.#peers) peer?.flush(moved)
+    if (needed > 0) this.flushSoon()
+    else if (this.#eager.size > 0) this.#flushEagerSoon()
+  }
+
+  #flushEagerSoon(): void {
+    if (this.#flushDue || this.#closed) return
+    this.#flushDue = true
+    this.#ports.scheduler.endOfTurn(() => {
+      this.#flushDue = false
+      if (this.#closed) return
+      for (const peer of this.#eager) peer.flush()
+      this.#eager.clear()
+    })
+  }
+
+  #flushLater(): void {
+    if (this.#closed) return
+    this.#lazyTimer ??= this.#ports.scheduler.after(LAZY_MS, () => {
+      this.#lazyTimer = undefined
+      for (const peer of this.#peers) peer?.flush()
+    })
   }
 
   #sweepWaiting(): void {
@@ -381,9 +413,9 @@ export class Replicator {
 
   #heartbeat(): void {
     const nowMs = this.#ports.clock.monotonicMs()
-    if (this.#moved.length > 0) this.#flush()
     for (const peer of this.#peers) {
       if (peer === undefined) continue
+      peer.flush()
       if (nowMs - peer.lastSentMs >= HEARTBEAT_MS - 1) peer.heartbeat()
       // What a peer had no room for before it may have room for now.
       peer.staged()

@@ -158,7 +158,7 @@ describe('the log to a peer', () => {
   it('sends nothing before the peer said what it holds, then what it lacks', () => {
     bench.append(0, 5)
     bench.append(1, 3)
-    bench.log.flush([])
+    bench.log.flush()
     expect(bench.frames()).toEqual([])
     bench.start([2, 3])
     expect(bench.member(0)).toMatchObject({ acked: 2, sent: 5, state: 'following' })
@@ -171,7 +171,7 @@ describe('the log to a peer', () => {
     for (let i = 0; i < 3; i++) {
       bench.append(0, 2)
       bench.append(1, 1)
-      bench.log.flush([])
+      bench.log.flush()
     }
     const frames = bench.frames()
     expect(frames.map((frame) => frame.records.length)).toEqual([3, 3, 3])
@@ -188,7 +188,7 @@ describe('the log to a peer', () => {
   it('goes back to where a gap began, and sends everything from there', () => {
     bench.start()
     bench.append(0, 10)
-    bench.log.flush([])
+    bench.log.flush()
     const { number } = bench.frames().at(-1) as Frame
     bench.reject(number, 0, Rejection.gap, 4)
     expect(bench.member(0)).toMatchObject({ acked: 4, sent: 10, state: 'following' })
@@ -200,7 +200,7 @@ describe('the log to a peer', () => {
     bench.start()
     bench.append(0, 3)
     bench.append(1, 3)
-    bench.log.flush([])
+    bench.log.flush()
     bench.reject(bench.frames().at(-1)?.number ?? 0, 0, Rejection.notStaged, 0)
     expect([bench.member(0).acked, bench.member(1).acked]).toEqual([0, 3])
   })
@@ -212,16 +212,16 @@ describe('the log to a peer', () => {
   ])('leaves a peer out when %s', (why, reason, lastSequence, epoch) => {
     bench.start()
     bench.append(0, 5)
-    bench.log.flush([])
+    bench.log.flush()
     bench.reject(bench.frames().at(-1)?.number ?? 0, 0, reason, lastSequence, epoch)
     expect(bench.laggards).toEqual([why])
     expect(bench.member(0).state).toBe('lagging')
     bench.append(0, 5)
-    bench.log.flush([])
+    bench.log.flush()
     expect(bench.sent(0)).toEqual([])
     // The other partition goes on.
     bench.append(1)
-    bench.log.flush([])
+    bench.log.flush()
     expect(bench.sent(1)).toEqual([1])
   })
 
@@ -265,7 +265,7 @@ describe('the log to a peer', () => {
     bench = new Bench(10_000_000, 100_000)
     bench.start()
     bench.append(0, 3000, 100)
-    bench.log.flush([])
+    bench.log.flush()
     expect(bench.log.inFlightBytes).toBeLessThan(100_000 + 70_000)
     const seen: number[] = []
     for (let i = 0; i < 100 && seen.length < 3000; i++) {
@@ -284,7 +284,7 @@ describe('the log to a peer', () => {
     bench.missing.add(bench.append(0))
     bench.append(0, 2)
     bench.append(1, 2)
-    bench.log.flush([])
+    bench.log.flush()
     expect(bench.member(0)).toMatchObject({ state: 'awaiting', sent: 2 })
     expect(bench.member(1).sent).toBe(2)
     bench.frames()
@@ -299,11 +299,11 @@ describe('the log to a peer', () => {
   it('starts anew with each stream: what was under way on the old one is forgotten', () => {
     bench.start()
     bench.append(0, 5)
-    bench.log.flush([])
+    bench.log.flush()
     bench.log.stop()
     expect([bench.log.linked, bench.log.available, bench.log.inFlightBytes]).toEqual([false, false, 0])
     bench.append(0, 2)
-    bench.log.flush([])
+    bench.log.flush()
     bench.start([3, 0])
     expect(bench.sent(0)).toEqual([4, 5, 6, 7])
   })
@@ -351,7 +351,7 @@ describe('the log to a peer', () => {
           linked = !linked
           inbox = []
         } else if (dice < 0.6) bench.append(integerBetween(random, 0, 1), integerBetween(random, 1, 30), 60)
-        bench.log.flush([])
+        bench.log.flush()
         inbox.push(...bench.frames())
         if (!linked) continue
         const taken = inbox.splice(0, integerBetween(random, 0, 3))
