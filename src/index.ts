@@ -4,7 +4,8 @@ export type { Atomic, AtomicExpectation, AtomicResult } from './client/atomic.ts
 export type { Batch, BatchResult } from './client/batch.ts'
 export type { Cache } from './client/cache.ts'
 export type { Serializer } from './client/codecs/value-codec.ts'
-export { connect, type EmbeddedOptions, type EmbeddedRegion } from './client/connect.ts'
+export { connect } from './client/connect.ts'
+export type { EmbeddedOptions, EmbeddedRegion } from './client/embedded.ts'
 export type { Entry } from './client/entry.ts'
 export type {
   CallOptions,

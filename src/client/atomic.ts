@@ -73,10 +73,15 @@ export class Atomic<V = unknown> {
 
   set(key: string, value: V, options: Pick<SetOptions, 'ttl' | 'tags'> = {}): this {
     const { values } = this.#services
-    this.#writes.push({
-      key,
-      mutation: setMutation(values, value, options, this.#defaults, INLINE_VALUE_BYTES_MAX),
-    })
+    const { ttl, tags, when }: SetOptions = options
+    if (when !== undefined)
+      throw new CacheError(
+        'INVALID_ARGUMENT',
+        'a set in a group has no condition (when) of its own: use check()',
+      )
+    const own = { ...(ttl === undefined ? {} : { ttl }), ...(tags === undefined ? {} : { tags }) }
+    const mutation = setMutation(values, value, own, this.#defaults, INLINE_VALUE_BYTES_MAX)
+    this.#writes.push({ key, mutation })
     return this
   }
 

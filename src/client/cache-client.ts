@@ -37,6 +37,7 @@ import { ClearCall, ScanCall, type ScanPage, StatsCall } from './partition-calls
 import type { Call, Link } from './pending.ts'
 import { ReadCall, type ReadOpcode } from './read-call.ts'
 import { Scan } from './scan.ts'
+import { checkSignal } from './signals.ts'
 import { type NodeStats, parseNodeStats, type Stats, sumStats } from './stats.ts'
 import { RegionHandle } from './target.ts'
 import { type SetResult, WriteCall, type WriteOutcome } from './write-call.ts'
@@ -70,7 +71,7 @@ export class CacheClient<V = unknown> implements Cache<V> {
   }
 
   get(key: string, options?: GetOptions<V>): Promise<V | undefined> {
-    if (options === undefined) {
+    if (options === undefined || options === null) {
       const core = this.#core
       const call = new ReadCall(
         core,
@@ -143,7 +144,7 @@ export class CacheClient<V = unknown> implements Cache<V> {
 
   mget(keys: Iterable<string>, options?: ReadOptions): Promise<(V | undefined)[]> {
     return this.#attemptMany(options, () => {
-      const list = Array.isArray(keys) ? (keys as readonly string[]) : [...keys]
+      const list = listOf(keys)
       const flags = options?.allowStale === true ? Flag.allowStale : 0
       return new ManyReads(
         this.#core,
@@ -194,7 +195,7 @@ export class CacheClient<V = unknown> implements Cache<V> {
   }
 
   async mdelete(keys: Iterable<string>, options?: WriteOptions): Promise<number> {
-    const items = [...keys].map(
+    const items = listOf(keys).map(
       (key) => new ManyWritesItem(key, new Mutation(Opcode.delete, options, this.#defaults)),
     )
     await this.#writeMany(items, options)
@@ -376,14 +377,15 @@ export class CacheClient<V = unknown> implements Cache<V> {
 
   /** Makes a call of one operation and sends it. Errors in the arguments reject, as all others do. */
   #attempt<T>(options: CallOptions | undefined, make: () => Runnable<T>): Promise<T> {
+    const signal = options?.signal
     let call: Runnable<T>
     try {
+      checkSignal(signal)
       call = make()
     } catch (error) {
       return Promise.reject(toCacheError(error))
     }
-    const signal = options?.signal
-    if (signal !== undefined) watchSignal(call, signal, this.#core.router)
+    if (signal !== undefined) watchSignal(call, signal, this.#core)
     if (!call.isSettled(0)) this.#core.router.submit(call, 0)
     return call.promise
   }
@@ -392,14 +394,15 @@ export class CacheClient<V = unknown> implements Cache<V> {
     options: CallOptions | undefined,
     make: () => Runnable<T> & { submit(): void },
   ): Promise<T> {
+    const signal = options?.signal
     let call: Runnable<T> & { submit(): void }
     try {
+      checkSignal(signal)
       call = make()
     } catch (error) {
       return Promise.reject(toCacheError(error))
     }
-    const signal = options?.signal
-    if (signal !== undefined) watchSignal(call, signal, this.#core.router)
+    if (signal !== undefined) watchSignal(call, signal, this.#core)
     call.submit()
     return call.promise
   }
@@ -457,9 +460,24 @@ async function withFallback<V>(
 function pairsOf<V>(
   entries: Readonly<Record<string, V>> | Iterable<readonly [string, V, SetOptions?]>,
 ): Iterable<readonly [string, V, SetOptions?]> {
-  return Symbol.iterator in entries
-    ? (entries as Iterable<readonly [string, V, SetOptions?]>)
-    : Object.entries(entries as Readonly<Record<string, V>>)
+  if (typeof entries !== 'object' || entries === null)
+    throw new CacheError('INVALID_ARGUMENT', 'mset takes { key: value } or [[key, value, options], …]')
+  if (!(Symbol.iterator in entries)) return Object.entries(entries as Readonly<Record<string, V>>)
+  const pairs = [...(entries as Iterable<readonly [string, V, SetOptions?]>)]
+  if (!pairs.every(Array.isArray))
+    throw new CacheError(
+      'INVALID_ARGUMENT',
+      'each entry of mset must be [key, value] or [key, value, options]',
+    )
+  return pairs
+}
+
+/** A text is no list of keys, though it can be iterated. */
+function listOf(keys: Iterable<string>): readonly string[] {
+  if (Array.isArray(keys)) return keys
+  if (typeof keys !== 'object' || keys === null || !(Symbol.iterator in keys))
+    throw new CacheError('INVALID_ARGUMENT', 'keys must be an array or another iterable of texts')
+  return [...keys]
 }
 
 /** Of a set's outcome; an unmet condition of a single entry is an error here. */

@@ -6,12 +6,14 @@ import { CacheError } from '../kernel/errors.ts'
 import type { ValueCodec } from './codecs/value-codec.ts'
 import type { Call, Link } from './pending.ts'
 import type { Router } from './router.ts'
+import type { Signals } from './signals.ts'
 import type { TurnClock } from './turn-clock.ts'
 
 export interface CallServices {
   readonly router: Router
   readonly values: ValueCodec
   readonly clock: TurnClock
+  readonly signals: Signals
   /** Milliseconds since the Unix epoch. */
   wallMs(): number
 }
@@ -90,18 +92,15 @@ interface Abortable extends Call {
   readonly slots: number
 }
 
-/** Gives the call up when the signal fires. Costs a listener, so only calls with a signal come here. */
-export function watchSignal(call: Abortable, signal: AbortSignal, router: Router): void {
-  const abort = (): void => {
-    const error = new CacheError('ABORTED', 'the call was aborted by its signal', { cause: signal.reason })
+/** Gives the call up when the signal fires. */
+export function watchSignal(call: Abortable, signal: AbortSignal, services: CallServices): void {
+  const { router } = services
+  const abort = (reason: unknown): void => {
+    const error = new CacheError('ABORTED', 'the call was aborted by its signal', { cause: reason })
     router.abandon(call, error)
     // What waits to be tried again is nowhere under way.
     for (let slot = 0; slot < call.slots; slot++) router.failed(call, slot, error, 'unsent')
   }
-  if (signal.aborted) {
-    abort()
-    return
-  }
-  signal.addEventListener('abort', abort, { once: true })
-  call.onSettled = () => signal.removeEventListener('abort', abort)
+  if (signal.aborted) abort(signal.reason)
+  else call.onSettled = services.signals.watch(signal, abort)
 }

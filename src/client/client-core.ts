@@ -10,6 +10,7 @@ import { ValueCodec } from './codecs/value-codec.ts'
 import { type CallOptions, type ClientSettings, parseTimeoutMs } from './options.ts'
 import type { PendingBudget } from './pending.ts'
 import { Router } from './router.ts'
+import { Signals } from './signals.ts'
 import { TurnClock } from './turn-clock.ts'
 
 /** Opening one stream may take so long, in milliseconds; several are tried within `connectTimeout`. */
@@ -32,6 +33,7 @@ export class ClientCore implements CallServices {
   readonly values: ValueCodec
   readonly clock: TurnClock
   readonly pending: PendingBudget
+  readonly signals: Signals = new Signals()
   readonly #ports: ClientPorts
   readonly #onClose: () => Promise<void>
   #closed: Promise<void> | undefined
@@ -97,10 +99,12 @@ export class ClientCore implements CallServices {
         reject(error)
       }
       timer = this.#ports.scheduler.after(connectTimeoutMs, () => {
-        const reasons = nodes.map(
-          (address) => `${address}: ${errors.get(address)?.message ?? 'no topology yet'}`,
-        )
-        const code = errors.size > 0 ? 'UNAVAILABLE' : 'NOT_READY'
+        const greeted = nodes.filter((address) => this.router.isGreeted(address))
+        const reasons = nodes.map((address) => {
+          if (greeted.includes(address)) return `${address}: the cluster is still starting`
+          return `${address}: ${errors.get(address)?.message ?? 'no answer'}`
+        })
+        const code = greeted.length > 0 ? 'NOT_READY' : 'UNAVAILABLE'
         fail(
           new CacheError(code, `no node could be used within ${connectTimeoutMs} ms (${reasons.join('; ')})`),
         )

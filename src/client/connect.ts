@@ -10,32 +10,15 @@ import { systemScheduler } from '../adapters/system/scheduler.ts'
 import { ByteReader } from '../kernel/bytes.ts'
 import { CacheError } from '../kernel/errors.ts'
 import { silentLog } from '../kernel/log.ts'
-import { type Bytes, type Duration, parseBytes } from '../kernel/units.ts'
-import type { EvictionPolicyName } from '../topology/topology.ts'
 import { LoopbackNetwork } from '../wire/loopback.ts'
 import type { Cache } from './cache.ts'
 import { openClient } from './cache-client.ts'
 import type { ClientPorts } from './client-core.ts'
 import { decompress } from './codecs/compression.ts'
-import { type ConnectOptions, parseTtlMs, resolveSettings } from './options.ts'
+import { type EmbeddedOptions, resolveMemoryBytes, resolveRegions } from './embedded.ts'
+import { type ConnectOptions, resolveSettings } from './options.ts'
 
 const EMBEDDED_ADDRESS = 'embedded:0'
-
-/** A region of an embedded node. Sizes and times as in cluster.yaml. */
-export interface EmbeddedRegion {
-  readonly name: string
-  readonly size?: Bytes
-  readonly maxEntries?: number
-  readonly ttl?: Duration
-  readonly policy?: EvictionPolicyName
-}
-
-export interface EmbeddedOptions {
-  /** Regions besides `default`. A region named `default` replaces it. */
-  readonly regions?: readonly EmbeddedRegion[]
-  /** Memory the node may hold. Default 1 GiB. */
-  readonly memory?: Bytes
-}
 
 /**
  * Connects to a cluster, or starts a node inside this process.
@@ -45,6 +28,8 @@ export interface EmbeddedOptions {
 export async function connect<V = unknown>(
   options: ConnectOptions & { readonly embedded?: boolean | EmbeddedOptions },
 ): Promise<Cache<V>> {
+  if (typeof options !== 'object' || options === null)
+    throw new CacheError('INVALID_ARGUMENT', "connect needs options, such as { nodes: ['127.0.0.1:7401'] }")
   const { embedded, ...rest } = options
   if (embedded === undefined || embedded === false) {
     const settings = resolveSettings(rest)
@@ -67,25 +52,16 @@ async function startEmbedded<V>(options: ConnectOptions, embedded: EmbeddedOptio
   // Loaded only here: a client of a remote cluster needs no engine.
   const { NodeCore } = await import('../node/node-core.ts')
   const { DEFAULT_REGION, SINGLE_NODE } = await import('../node/options.ts')
-  const regions = (embedded.regions ?? []).map((region) => ({
-    ...DEFAULT_REGION,
-    name: region.name,
-    sizeBytes: region.size === undefined ? 0 : parseBytes(region.size, `size of region ${region.name}`),
-    maxEntries: region.maxEntries ?? 0,
-    ttlMs: region.ttl === undefined ? 0 : parseTtlMs(region.ttl),
-    policy: region.policy ?? DEFAULT_REGION.policy,
-  }))
-  const withDefault = regions.some((region) => region.name === DEFAULT_REGION.name)
-    ? regions
-    : [DEFAULT_REGION, ...regions]
+  const regions = resolveRegions(embedded).map((region) => ({ ...DEFAULT_REGION, ...region }))
+  const memoryLimitBytes = resolveMemoryBytes(embedded)
   const ports = machine()
   const network = new LoopbackNetwork(ports.scheduler)
   const node = new NodeCore(
     {
       ...SINGLE_NODE,
       nodes: [{ nodeId: SINGLE_NODE.nodeId, address: EMBEDDED_ADDRESS, zone: '' }],
-      regions: withDefault,
-      ...(embedded.memory === undefined ? {} : { memoryLimitBytes: parseBytes(embedded.memory, 'memory') }),
+      regions,
+      ...(memoryLimitBytes === undefined ? {} : { memoryLimitBytes }),
     },
     {
       ...ports,

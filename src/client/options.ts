@@ -117,9 +117,34 @@ export interface ClientSettings {
   readonly name: string
 }
 
+const CONNECT_OPTIONS: readonly (keyof ConnectOptions)[] = [
+  'nodes',
+  'region',
+  'keyPrefix',
+  'ttl',
+  'durability',
+  'read',
+  'timeout',
+  'connectTimeout',
+  'retry',
+  'maxPending',
+  'serializer',
+  'compression',
+  'name',
+]
+
 /** @throws CacheError INVALID_ARGUMENT naming the option. */
 export function resolveSettings(options: ConnectOptions): ClientSettings {
+  refuseUnknown(options, CONNECT_OPTIONS, 'connect')
   const nodes = options.nodes ?? []
+  if (!Array.isArray(nodes)) throw invalid("nodes must be an array of addresses, such as ['127.0.0.1:7401']")
+  for (const option of ['region', 'keyPrefix', 'name'] as const) {
+    const value: unknown = options[option]
+    if (value !== undefined && typeof value !== 'string') throw invalid(`${option} must be a text`)
+  }
+  if (options.retry !== undefined && typeof options.retry !== 'function')
+    throw invalid('retry must be a function (attempt, error) => delay in milliseconds, or false')
+  checkSerializer(options.serializer)
   for (const address of nodes) {
     if (typeof address !== 'string' || !/^.+:\d{1,5}$/.test(address)) {
       throw invalid(`nodes holds ${JSON.stringify(address)}; give addresses as 'host:port'`)
@@ -143,6 +168,17 @@ export function resolveSettings(options: ConnectOptions): ClientSettings {
     serializer: options.serializer ?? 'msgpack',
     compressFromBytes: compressionThreshold(options.compression),
     name: (options.name ?? '').slice(0, 32),
+  }
+}
+
+/**
+ * What is not known is refused: an option that another release has, or that is misspelled, must not be passed over.
+ * @throws CacheError INVALID_ARGUMENT naming it.
+ */
+export function refuseUnknown(options: object, known: readonly string[], what: string): void {
+  for (const [name, value] of Object.entries(options)) {
+    if (value !== undefined && !known.includes(name))
+      throw invalid(`${what} has no option ${JSON.stringify(name)}; there are: ${known.join(', ')}`)
   }
 }
 
@@ -179,9 +215,23 @@ export function readCode(read: ReadKind | undefined): number {
   return code
 }
 
+function checkSerializer(serializer: ConnectOptions['serializer']): void {
+  if (serializer === undefined || serializer === 'msgpack' || serializer === 'json') return
+  if (
+    typeof serializer === 'object' &&
+    serializer !== null &&
+    typeof serializer.encode === 'function' &&
+    typeof serializer.decode === 'function'
+  )
+    return
+  throw invalid("serializer must be 'msgpack', 'json', or an object with encode(value) and decode(bytes)")
+}
+
 function compressionThreshold(compression: ConnectOptions['compression']): number {
   if (compression === false) return Number.POSITIVE_INFINITY
   if (compression === undefined) return COMPRESSION_THRESHOLD_BYTES
+  if (typeof compression !== 'object' || compression === null)
+    throw invalid("compression must be false or { algorithm: 'lz4', threshold }")
   if (compression.algorithm !== 'lz4') {
     throw invalid(
       `compression.algorithm is ${JSON.stringify(compression.algorithm)}; 'lz4' is the one there is`,

@@ -99,6 +99,11 @@ export class Router {
     for (const address of addresses) this.#linkTo(address).operations.connect()
   }
 
+  /** Whether a node answers at this address, be it that it has no topology yet. */
+  isGreeted(address: string): boolean {
+    return this.#links.get(address)?.operations.isReady === true
+  }
+
   /** Sends the operation; what goes wrong is reported to the call. */
   submit(call: Call, slot: number): void {
     const target = this.#target
@@ -139,13 +144,22 @@ export class Router {
     // A node that is down is not worth waiting for, and a full queue of our own not worth joining again.
     if (call.link === undefined && this.#isHopeless(call, slot, error)) return false
     const nowMs = this.#options.clock.nowMs()
-    const delayMs = this.#retry(call.nextAttempt(slot), error)
+    const delayMs = this.#delayMs(call, slot, error)
     if (delayMs === false || !(delayMs >= 0) || nowMs + delayMs >= call.deadlineMs) return false
     const { budget } = this.#options.ports
     if (budget.count >= budget.max) return false
     reserve(budget)
     this.#retries.add(call, slot, nowMs, delayMs)
     return true
+  }
+
+  /** What the policy says. One of the application that throws gives up: the call must end all the same. */
+  #delayMs(call: Call, slot: number, error: CacheError): number | false {
+    try {
+      return this.#retry(call.nextAttempt(slot), error)
+    } catch {
+      return false
+    }
   }
 
   #isHopeless(call: Call, slot: number, error: CacheError): boolean {

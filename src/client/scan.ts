@@ -71,6 +71,7 @@ export class Scan implements AsyncIterable<string> {
 
   async *[Symbol.asyncIterator](): AsyncIterator<string> {
     const group = this.#group()
+    if (this.#partition > group.partitionCount) throw wrongCursor()
     const requests: Request[] = []
     let next = this.#partition
     let bucket = this.#bucket
@@ -103,12 +104,8 @@ export class Scan implements AsyncIterable<string> {
   #setCursor(cursor: string): void {
     const match = CURSOR.exec(cursor)
     const bucket = Number(match?.[3])
-    if (
-      match === null ||
-      decodeURIComponent(match[1] as string) !== this.#region.name ||
-      bucket >= SCAN_BUCKETS
-    ) {
-      throw new CacheError('INVALID_ARGUMENT', 'cursor is not one that a scan of this region returned')
+    if (match === null || match[1] !== encodeURIComponent(this.#region.name) || bucket >= SCAN_BUCKETS) {
+      throw wrongCursor()
     }
     this.#partition = Number(match[2])
     this.#bucket = bucket
@@ -129,4 +126,8 @@ function encodePattern(prefix: string, pattern: string): Uint8Array {
     )
   }
   return bytes
+}
+
+function wrongCursor(): CacheError {
+  return new CacheError('INVALID_ARGUMENT', 'cursor is not one that a scan of this region returned')
 }

@@ -32,7 +32,7 @@ export function parseDurationMs(value: Duration, what = 'duration'): number {
 
 /** @throws CacheError INVALID_ARGUMENT naming `what` when the text is not a size, or is negative or not an integer. */
 export function parseBytes(value: Bytes, what = 'size'): number {
-  const bytes = typeof value === 'number' ? value : parseWithUnit(value.toLowerCase(), BYTES_PER_UNIT)
+  const bytes = typeof value === 'number' ? value : parseWithUnit(String(value).toLowerCase(), BYTES_PER_UNIT)
   if (bytes === undefined || !Number.isSafeInteger(Math.round(bytes)) || bytes < 0) {
     throw new CacheError(
       'INVALID_ARGUMENT',

@@ -85,6 +85,38 @@ describe('the real client on a simulated cluster', () => {
     for (const { core } of cluster.nodes) expect(core?.dataPlane?.uploadRoom.heldBytes).toBe(0)
   })
 
+  it('stops work on the nodes when a call is given up', async () => {
+    await connected(11)
+    const cache = await cluster.connect({ compression: false }, 'other')
+    await cluster.run(cache.mset(keys.map((key) => [key, 1] as const)))
+    // The backups do not answer: large values wait to be held by a quorum.
+    const names = cluster.nodes.map((node) => node.nodeId)
+    const cut = (heal: boolean): void => {
+      for (const from of names)
+        for (const to of names)
+          if (from !== to) heal ? cluster.network.heal(from, to) : cluster.network.cut(from, to)
+    }
+    cut(false)
+    const controller = new AbortController()
+    const writes = keys
+      .slice(0, 9)
+      .map((key) => outcome(cache.set(key, new Uint8Array(500_000), { signal: controller.signal })))
+    const reads = keys.map((key) => outcome(cache.get(key, { signal: controller.signal })))
+    await cluster.time.advance(300)
+    controller.abort()
+    for (const ended of await Promise.all(writes)) expect(ended).toMatch(/ABORTED|OUTCOME_UNKNOWN/)
+    expect(new Set(await Promise.all(reads))).toEqual(new Set(['ok']))
+    await cluster.time.advance(200)
+    cut(true)
+    await cluster.time.advance(3000)
+    // Nothing of it was done, and nothing is kept.
+    expect(await cluster.run(cache.mget(keys))).toEqual(keys.map(() => 1))
+    for (const { core } of cluster.nodes) {
+      expect(core?.dataPlane?.uploadRoom.heldBytes).toBe(0)
+      expect(core?.dataPlane?.engine.stats.largeBytes).toBe(0)
+    }
+  })
+
   it('goes on writing at quorum while one backup is dead', async () => {
     const cache = await connected(3)
     const dead = cluster.nodes[2] as TestNode

@@ -51,6 +51,10 @@ export interface Received {
   readonly session: string
   readonly timeoutMs: number
   readonly readKind: number
+  /** −1: none given. */
+  readonly ttlMs: number
+  /** 0: none given. */
+  readonly durability: number
   readonly requestId: number
   readonly frameNumber: number
   readonly firstIncomplete: number
@@ -300,6 +304,8 @@ class FakeSession {
       session: op.session === '' ? (this.#hello?.session ?? '') : op.session,
       timeoutMs: op.timeoutMs,
       readKind: op.readKind,
+      ttlMs: writes ? op.ttlMs : -1,
+      durability: (op.flags & Flag.durability) >> 2,
       requestId,
       frameNumber,
       firstIncomplete,

@@ -85,11 +85,21 @@ export class ValueCodec implements ByteRange {
     const { serializer } = this.#options
     if (serializer === 'msgpack') {
       this.codec = Codec.msgpack
-      this.#msgpack.encode(value, this)
+      this.#encodeMsgpack(value)
     } else if (serializer === 'json') {
       this.#set(Codec.json, encodeJson(value))
     } else {
       this.#set(Codec.custom, encodeCustom(serializer, value))
+    }
+  }
+
+  #encodeMsgpack(value: unknown): void {
+    try {
+      this.#msgpack.encode(value, this)
+    } catch (cause) {
+      if (cause instanceof CacheError) throw cause
+      // A getter or toJSON of the value threw, or it is too large for memory.
+      throw new CacheError('SERIALIZATION', `the value could not be read: ${String(cause)}`, { cause })
     }
   }
 

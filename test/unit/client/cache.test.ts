@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { CacheError } from '../../../src/kernel/errors.ts'
-import { Opcode, ReadCode } from '../../../src/wire/operations.ts'
+import { DurabilityCode, Opcode, ReadCode } from '../../../src/wire/operations.ts'
 import { openBench } from '../../support/client-on-loopback.ts'
 
 describe('entries', () => {
@@ -373,7 +373,7 @@ describe('scans', () => {
   })
 
   it('go on from a cursor', async () => {
-    const { cache, run } = await openBench()
+    const { cache, run, failure } = await openBench()
     await run(cache.mset(Object.fromEntries(keys.map((key) => [key, 1]))))
     const scan = cache.scan('*', { batchSize: 1 })
     const seen: string[] = []
@@ -393,9 +393,11 @@ describe('scans', () => {
     )
     expect([...new Set(seen)].sort()).toEqual([...keys].sort())
     expect(seen.length).toBeLessThan(320)
-    for (const cursor of ['', 'x', '1:other:0:0', '1:default:0:64']) {
+    for (const cursor of ['', 'x', '1:other:0:0', '1:default:0:64', '1:%:0:0']) {
       expect(() => cache.scan('*', { cursor })).toThrow(CacheError)
     }
+    const beyond = cache.scan('*', { cursor: '1:default:17:0' })[Symbol.asyncIterator]().next()
+    expect(await failure(beyond)).toMatchObject({ code: 'INVALID_ARGUMENT' })
   })
 
   it('and clears stay within the prefix', async () => {
@@ -442,6 +444,12 @@ describe('atomic groups', () => {
       .check('{g}a', { value: { n: 1 } })
       .delete('{g}a')
     expect(await run(last.execute())).toEqual({ ok: true, results: [true] })
+  })
+
+  it('take conditions from check alone', async () => {
+    const { cache } = await openBench()
+    const set = (): unknown => cache.atomic().set('a', 1, { when: 'absent' } as never)
+    expect(set).toThrow(CacheError)
   })
 
   it('explain hash tags when the keys lie apart', async () => {
@@ -495,6 +503,33 @@ describe('regions', () => {
   })
 })
 
+describe('what connect was told', () => {
+  it('holds for every call that says nothing else', async () => {
+    const { cache, run, cluster } = await openBench({ ttl: '1m', durability: 'all', read: 'replica' })
+    await run(cache.set('k', 1))
+    await run(cache.increment('n'))
+    await run(cache.mset({ m: 1 }))
+    await run(cache.region('sessions').set('k', 1))
+    await run(cache.get('k'))
+    await run(cache.mget(['k']))
+    for (const op of cluster.received) {
+      const isRead = op.opcode === Opcode.get
+      expect([op.ttlMs, op.durability, op.readKind]).toEqual(
+        isRead
+          ? [-1, expect.any(Number), ReadCode.replica]
+          : [60_000, DurabilityCode.all, expect.any(Number)],
+      )
+    }
+    const before = cluster.received.length
+    await run(cache.set('own', 1, { ttl: 'never', durability: 'one' }))
+    await run(cache.get('own', { read: 'primary' }))
+    expect(cluster.received).toHaveLength(before + 2)
+    const [written, read] = cluster.received.filter((op) => op.key === 'own')
+    expect(written).toMatchObject({ ttlMs: 0, durability: DurabilityCode.one })
+    expect(read).toMatchObject({ readKind: ReadCode.primary })
+  })
+})
+
 describe('arguments', () => {
   it('that make no sense are refused with a reason', async () => {
     const { cache, failure } = await openBench({ keyPrefix: 'p:' })
@@ -520,6 +555,52 @@ describe('arguments', () => {
       [() => cache.get('k', { read: 'any' as never }), 'INVALID_ARGUMENT'],
     ]
     for (const [call, code] of calls) expect(await failure(call())).toMatchObject({ code })
+  })
+
+  it('of the wrong kind altogether are refused as an error of the project, and never thrown at once', async () => {
+    const { cache, failure, cluster } = await openBench()
+    const calls: (() => Promise<unknown>)[] = []
+    for (const none of [null, undefined, 5, 'text', {}]) {
+      calls.push(
+        () => cache.mget(none as never),
+        () => cache.mdelete(none as never),
+      )
+      if (typeof none !== 'object' || none === null) calls.push(() => cache.mset(none as never))
+    }
+    for (const signal of [5, {}, null]) {
+      calls.push(
+        () => cache.get('k', { signal: signal as never }),
+        () => cache.set('k', 1, { signal: signal as never }),
+        () => cache.mget(['k'], { signal: signal as never }),
+        () => cache.clear({ signal: signal as never }),
+      )
+    }
+    calls.push(
+      () => cache.mset([1] as never),
+      () => cache.increment('k', 'one' as never),
+      () => cache.expire('k', undefined as never),
+      () => cache.set('k', 1, { tags: 'text' as never }),
+      () => cache.keys(5 as never),
+    )
+    for (const call of calls) expect(await failure(call())).toMatchObject({ code: 'INVALID_ARGUMENT' })
+    expect(cluster.received).toHaveLength(0)
+  })
+
+  it('that throw when they are read end SERIALIZATION, with the reason', async () => {
+    const { cache, failure } = await openBench()
+    const cause = new Error('not today')
+    const value = {
+      get member(): never {
+        throw cause
+      },
+    }
+    expect(await failure(cache.set('k', value))).toMatchObject({ code: 'SERIALIZATION', cause })
+    class Own {
+      toJSON(): never {
+        throw cause
+      }
+    }
+    expect(await failure(cache.set('k', { own: new Own() }))).toMatchObject({ code: 'SERIALIZATION', cause })
   })
 
   it('at the limit are accepted', async () => {

@@ -1,4 +1,6 @@
 import { describe, expect, it } from 'vitest'
+import type { BatchResult } from '../../../src/client/batch.ts'
+import type { CallOptions } from '../../../src/client/options.ts'
 import { Opcode } from '../../../src/wire/operations.ts'
 import { type Bench, openBench } from '../../support/client-on-loopback.ts'
 import type { FakeNode } from '../../support/fake-node.ts'
@@ -105,6 +107,78 @@ describe('timeouts', () => {
       expect(await failure(cache.get('k', { timeout }))).toMatchObject({ code: 'INVALID_ARGUMENT' })
     }
   })
+})
+
+describe('every call', () => {
+  type Make = (cache: Bench['cache'], options: CallOptions) => Promise<unknown>
+  const reads: Record<string, Make> = {
+    get: (cache, options) => cache.get('k', options),
+    getEntry: (cache, options) => cache.getEntry('k', options),
+    has: (cache, options) => cache.has('k', options),
+    ttl: (cache, options) => cache.ttl('k', options),
+    mget: (cache, options) => cache.mget(['a', 'b', 'c'], options),
+    keys: (cache, options) => cache.keys('*', options),
+    stats: (cache, options) => cache.stats(options),
+    'get in a batch': (cache, options) => ofBatch(cache.batch().get('k').execute(options)),
+    'get of another region': (cache, options) => cache.region('sessions').get('k', options),
+    'replica read': (cache, options) => cache.get('k', { ...options, read: 'replica' }),
+  }
+  const writes: Record<string, Make> = {
+    set: (cache, options) => cache.set('k', 1, options),
+    'large set': (cache, options) => cache.set('k', Buffer.alloc(200_000), options),
+    'conditional set': (cache, options) => cache.set('k', 1, { ...options, when: 'absent' }),
+    delete: (cache, options) => cache.delete('k', options),
+    expire: (cache, options) => cache.expire('k', '1m', options),
+    touch: (cache, options) => cache.touch('k', options),
+    increment: (cache, options) => cache.increment('k', 1, options),
+    decrement: (cache, options) => cache.decrement('k', 1, options),
+    mset: async (cache, options) => {
+      throw (await cache.mset({ k: 1, l: 2 }, options)).get('l')
+    },
+    mdelete: (cache, options) => cache.mdelete(['k', 'l'], options),
+    atomic: (cache, options) => cache.atomic().set('k', 1).execute(options),
+    clear: (cache, options) => cache.clear(options),
+    'set in a batch': (cache, options) => ofBatch(cache.batch().set('k', 1).execute(options)),
+  }
+  const all = [
+    ...Object.entries(reads).map(([name, make]) => ({ name, make, isWrite: false })),
+    ...Object.entries(writes).map(([name, make]) => ({ name, make, isWrite: true })),
+  ]
+
+  it.each(all)('$name ends in time', async ({ make, isWrite }) => {
+    const { cache, failure, cluster, time } = await openBench({ compression: false })
+    for (const node of cluster.nodes) node.behave = () => 'hold'
+    const before = time.monotonicMs()
+    const error = await failure(make(cache, { timeout: 100 }))
+    expect(error).toMatchObject({ code: isWrite ? 'OUTCOME_UNKNOWN' : 'TIMEOUT' })
+    expect(time.monotonicMs() - before).toBeGreaterThanOrEqual(100)
+    expect(time.monotonicMs() - before).toBeLessThan(150)
+  })
+
+  it.each(all)('$name ends when its signal fires, and the nodes are told', async ({ make, isWrite }) => {
+    const { cache, failure, cluster, time } = await openBench({ compression: false })
+    for (const node of cluster.nodes) node.behave = () => 'hold'
+    const controller = new AbortController()
+    const ended = failure(make(cache, { signal: controller.signal }))
+    time.after(20, () => controller.abort())
+    const before = time.monotonicMs()
+    expect(await ended).toMatchObject({ code: isWrite ? 'OUTCOME_UNKNOWN' : 'ABORTED' })
+    expect(time.monotonicMs() - before).toBeLessThanOrEqual(21)
+    await time.advance(1)
+    for (const node of cluster.nodes)
+      expect([...node.cancelled].sort()).toEqual(node.received.map((op) => op.requestId).sort())
+  })
+
+  it.each(all)('$name of a closed client ends CLOSED', async ({ make }) => {
+    const { cache, run, failure } = await openBench()
+    await run(cache.close())
+    expect(await failure(make(cache, {}))).toMatchObject({ code: 'CLOSED', outcome: 'none' })
+  })
+
+  async function ofBatch(results: Promise<readonly BatchResult<unknown>[]>): Promise<never> {
+    const [first] = await results
+    throw first?.ok === false ? first.error : new Error('no error')
+  }
 })
 
 describe('abort signals', () => {

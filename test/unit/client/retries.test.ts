@@ -172,6 +172,19 @@ describe('retries', () => {
     ])
   })
 
+  it('ends the call when the policy of the application throws', async () => {
+    const retry = (): number => {
+      throw new Error('mine')
+    }
+    const { cache, run, failure, cluster } = await openBench({ retry }, { nodes: 1 })
+    const node = only(cluster.nodes)
+    node.behave = () => 'OVERLOADED'
+    expect(await failure(cache.get('k'))).toMatchObject({ code: 'OVERLOADED' })
+    node.behave = undefined
+    expect(await run(cache.get('k'))).toBeUndefined()
+    expect(node.hellos).toHaveLength(1)
+  })
+
   it('raises the watermark as writes finish', async () => {
     const { cache, run, cluster } = await openBench({}, { nodes: 1 })
     const node = only(cluster.nodes)
