@@ -12,16 +12,12 @@ export type NodeId = Brand<string, 'NodeId'>
 export type Incarnation = Brand<string, 'Incarnation'>
 /** 128 random bits as 32 hex digits, drawn once per cluster at bootstrap. */
 export type ClusterId = Brand<string, 'ClusterId'>
-/** Position of a partition in its placement group's table, 0-based. */
-export type PartitionIndex = Brand<number, 'PartitionIndex'>
 /** Number of a region, assigned in the topology record and never reused. */
 export type RegionId = Brand<number, 'RegionId'>
 /** Counts committed topologies; the first is 1. */
 export type Epoch = Brand<number, 'Epoch'>
 /** Counts the changes of one partition's primary or in-sync set; the first is 1. */
 export type PartitionEpoch = Brand<number, 'PartitionEpoch'>
-/** Position of an operation in its partition's log; the first is 1, 0 means "before all". An integer below 2^48. */
-export type Sequence = Brand<number, 'Sequence'>
 
 /** When and where a value was ordered. Versions of a key strictly rise and are never used twice. */
 export interface Version {

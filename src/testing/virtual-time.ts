@@ -10,7 +10,7 @@ import type { Clock } from '../kernel/clock.ts'
 import type { Scheduler, Timer } from '../kernel/scheduler.ts'
 
 /** Wall-clock time at which every run starts: 2024-01-01T00:00:00Z. */
-export const VIRTUAL_EPOCH_MS = 1_704_067_200_000
+const VIRTUAL_EPOCH_MS = 1_704_067_200_000
 
 interface Task {
   readonly dueMs: number

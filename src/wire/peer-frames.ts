@@ -15,7 +15,6 @@
 
 import { type ByteReader, ByteWriter } from '../kernel/bytes.ts'
 import { beginFrame, FrameType, finishFrame } from './frames.ts'
-import { readHex, writeHex } from './handshake.ts'
 
 export interface PeerHello {
   readonly versionMin: number
@@ -227,7 +226,3 @@ export function encodeStageState(
   w.uint8(ok ? 1 : 0)
   return finishFrame(w)
 }
-
-/** The session part of an operation id: 8 bytes as hex. */
-export const writeSession = (w: ByteWriter, session: string): void => writeHex(w, session, 8)
-export const readSession = (r: ByteReader): string => readHex(r, 8)

@@ -7,7 +7,7 @@ import { TestCluster, type TestClusterOptions, type TestNode } from '../../src/t
 import { Opcode, writeOperationStart, writeTarget } from '../../src/wire/operations.ts'
 import { RawClient, type RawResult } from './raw-client.ts'
 
-export const PARTITIONS = 8
+const PARTITIONS = 8
 
 export class ClusterBench {
   readonly cluster: TestCluster

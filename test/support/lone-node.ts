@@ -17,7 +17,7 @@ import { encodePeerHello } from '../../src/wire/peer-frames.ts'
 import { DirectStream } from './direct-stream.ts'
 
 const NAMES = ['a', 'b', 'c']
-export const INCARNATION_A = 'aaaaaaaaaaaaaaaa'
+const INCARNATION_A = 'aaaaaaaaaaaaaaaa'
 
 export interface Dialed {
   readonly address: string
