@@ -2,7 +2,7 @@
  * Turns operations into request frames.
  *
  * An operation is written straight into the open frame when it is issued. One frame is in flight at a time; the next one
- * leaves, at the end of the turn, once the response that answers it has arrived, so that the batch grows with the load and
+ * leaves, at the end of the turn or the next, once the response that answers it has arrived, so that the batch grows with the load and
  * nothing waits while the node is idle. Results that had to wait at the node (for a quorum) come later, in any order.
  *
  * The deadlines of all operations are watched by one timer. An operation given up before its frame was sent is
@@ -228,7 +228,10 @@ export class Batcher {
   #schedule(): void {
     if (this.#flushScheduled) return
     this.#flushScheduled = true
-    this.#options.scheduler.endOfTurn(this.#flush)
+    const { scheduler } = this.#options
+    // While others are under way, results of several nodes may lie ready to be read: what they set off shares a frame.
+    if (this.#sentLive > 0) scheduler.nextTurn(this.#flush)
+    else scheduler.endOfTurn(this.#flush)
   }
 
   #sendFrames(): void {

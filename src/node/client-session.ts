@@ -2,7 +2,7 @@
  * One client's stream at a node: handshake, requests in, results out.
  *
  * A request frame is carried out operation by operation in the order it was written. Its immediate results leave in one
- * RESPONSE that answers it; results that wait for replicas leave at the end of the turn in which they became due.
+ * RESPONSE that answers it; results that wait for replicas leave in the turn after they became due.
  *
  * Bounds: while more than `operationsMax` operations or `creditBytes` of responses are outstanding, the stream is not read:
  * flow control slows the client. A frame is carried out in slices, so that no client holds the event loop.
@@ -591,7 +591,8 @@ export class ClientSession implements FrameHandler, OutcomeSink {
   #flushSoon(): void {
     if (this.#flushDue) return
     this.#flushDue = true
-    this.#ports.scheduler.endOfTurn(() => {
+    // Acknowledgements of several replicas may lie ready to be read: their results share a frame.
+    this.#ports.scheduler.nextTurn(() => {
       this.#flushDue = false
       if (this.#state === 'open') this.#flush(0)
     })
