@@ -203,6 +203,8 @@ function skipPayload(r: ByteReader, status: number, opcode: number): void {
     (opcode === Opcode.delete || opcode === Opcode.touch || opcode === Opcode.expire)
   ) {
     return
+  } else if (status === Status.conditionFailed && opcode === Opcode.atomic) {
+    r.varint()
   } else if (status === Status.conditionFailed) {
     const shown = r.uint8()
     if (shown === 0) return
