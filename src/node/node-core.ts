@@ -10,7 +10,6 @@ import { MemoryAccount } from '../kernel/memory-account.ts'
 import { type Random, randomHex } from '../kernel/random.ts'
 import { every, type Scheduler, type Timer } from '../kernel/scheduler.ts'
 import type { Uncompress } from '../replication/atomic-group.ts'
-import type { Replica } from '../replication/replica.ts'
 import { decodeTopology, encodeTopology } from '../topology/codec.ts'
 import type { Topology } from '../topology/topology.ts'
 import { FrameType } from '../wire/frames.ts'
@@ -82,8 +81,6 @@ export class NodeCore implements PeerLinkHandler {
   #plane: DataPlane | undefined
   #timer: Timer | undefined
   #state: 'new' | 'running' | 'draining' | 'stopped' = 'new'
-  /** Logs that contradicted each other: always 0, or there is a bug. */
-  diverged = 0
 
   constructor(options: NodeOptions, ports: NodePorts) {
     this.options = options
@@ -115,7 +112,6 @@ export class NodeCore implements PeerLinkHandler {
         clock,
         scheduler,
         replica: (partition) => plane.replicator.replica(partition),
-        diverged: (replica, what) => this.#diverged(replica, what),
       }),
       admitted: (session) => this.#admitPeer(session),
       ended: (session) => this.#peerSessions.delete(session),
@@ -164,6 +160,11 @@ export class NodeCore implements PeerLinkHandler {
 
   get dataPlane(): DataPlane | undefined {
     return this.#plane
+  }
+
+  /** Logs that contradicted each other: always 0, or there is a bug. */
+  get diverged(): number {
+    return this.#plane?.replicator.counters.diverged ?? 0
   }
 
   status(): NodeStatus {
@@ -379,13 +380,5 @@ export class NodeCore implements PeerLinkHandler {
       const silentMs = this.#plane?.replicator.peerSilenceMs(this.#indexOf(link))
       if (silentMs !== undefined && silentMs > limitMs) link.hangUp(`silent for ${Math.round(silentMs)} ms`)
     }
-  }
-
-  #diverged(replica: Replica, what: string): void {
-    this.diverged++
-    this.#ports.log.error('replicas of a partition contradict each other: this is a bug, please report it', {
-      partition: replica.partition,
-      what,
-    })
   }
 }

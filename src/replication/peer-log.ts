@@ -35,6 +35,8 @@ export interface PeerLogPorts {
   advanced(replica: Replica): void
   /** The member was left out for good. */
   lagging(replica: Replica, member: Member, why: string): void
+  /** Logs contradict each other: a bug, reported loudly. */
+  diverged(replica: Replica, what: string): void
 }
 
 /** What one frame carried: for each record its partition and sequence. */
@@ -239,7 +241,8 @@ export class PeerLog {
   /** The member holds everything up to `lastSequence`: send on from there. */
   #resume(replica: Replica, member: Member, lastSequence: number): void {
     if (lastSequence > replica.lastSequence) {
-      this.#leaveOut(replica, member, `it holds ${lastSequence} operations of ${replica.lastSequence}`)
+      this.#ports.diverged(replica, `a backup holds ${lastSequence} operations of ${replica.lastSequence}`)
+      this.#leaveOut(replica, member, 'it holds more than its primary')
       return
     }
     member.sent = lastSequence

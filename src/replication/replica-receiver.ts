@@ -30,8 +30,6 @@ export interface ReceiverPorts {
   readonly clock: Clock
   readonly scheduler: Scheduler
   replica(partition: number): Replica | undefined
-  /** A log that contradicts this replica's: a bug, reported loudly. */
-  diverged(replica: Replica, what: string): void
 }
 
 export class ReplicaReceiver {

@@ -57,8 +57,9 @@ export interface ReplicatorPorts {
 }
 
 export interface ReplicationCounters {
+  /** Replicas that were left out. */
   lagging: number
-  resent: number
+  /** Logs that contradicted each other: always 0, or there is a bug. */
   diverged: number
 }
 
@@ -77,7 +78,7 @@ export class Replicator {
   readonly primary: Primary
   readonly inbox: StageInbox
   readonly outbox: StageOutbox
-  readonly counters: ReplicationCounters = { lagging: 0, resent: 0, diverged: 0 }
+  readonly counters: ReplicationCounters = { lagging: 0, diverged: 0 }
   #topology: Topology | undefined
   #self: NodeIndex = -1
   #replicas: (Replica | undefined)[] = []
@@ -358,6 +359,16 @@ export class Replicator {
       },
       advanced: (replica) => replica.advance(),
       lagging: (replica, member, why) => this.#leftOut(replica, member, why),
+      diverged: (replica, what) => {
+        this.counters.diverged++
+        this.#ports.log.error(
+          'replicas of a partition contradict each other: this is a bug, please report it',
+          {
+            partition: replica.partition,
+            what,
+          },
+        )
+      },
     })
   }
 

@@ -23,6 +23,7 @@ class Bench {
   readonly operations: OperationTable = new OperationTable()
   readonly missing = new Set<number>()
   readonly laggards: string[] = []
+  readonly contradictions: string[] = []
   readonly backlog: Backlog
   readonly log: PeerLog
   stream: DirectStream = new DirectStream()
@@ -51,6 +52,7 @@ class Bench {
           member.state = 'lagging'
           this.laggards.push(why)
         },
+        diverged: (_, what) => this.contradictions.push(what),
       },
       windowBytes,
     )
@@ -228,7 +230,8 @@ describe('the log to a peer', () => {
   it('leaves a peer out that holds more than the primary, another epoch, or no copy', () => {
     bench.append(0, 5)
     bench.start([6, 0])
-    expect(bench.laggards).toEqual(['it holds 6 operations of 5'])
+    expect(bench.laggards).toEqual(['it holds more than its primary'])
+    expect(bench.contradictions).toEqual(['a backup holds 6 operations of 5'])
     const other = new Bench()
     other.stream = new DirectStream()
     other.log.start(other.stream, [{ partition: 0, partitionEpoch: 3, lastSequence: 0 }])
