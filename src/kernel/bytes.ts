@@ -26,9 +26,11 @@ export class Slab {
 
   /** `length` bytes with undefined contents. */
   take(length: number): Uint8Array {
+    // Large pieces would waste what is left of a slab, and keep its neighbours' memory.
+    if (length > SLAB_BYTES_MAX / 4) return new Uint8Array(Buffer.allocUnsafeSlow(length).buffer)
     if (length > this.#bytes.length - this.#used) {
       const ample = Math.min(SLAB_BYTES_MAX, Math.max(SLAB_BYTES_MIN, 8 * length))
-      this.#bytes = new Uint8Array(Buffer.allocUnsafeSlow(Math.max(length, ample)).buffer)
+      this.#bytes = new Uint8Array(Buffer.allocUnsafeSlow(ample).buffer)
       this.#used = 0
     }
     const piece = this.#bytes.subarray(this.#used, this.#used + length)

@@ -21,6 +21,8 @@ export const MESSAGE_BYTES_MAX: number = FRAME_BYTES_MAX + FRAME_HEADROOM
  * 256 KiB and 1 MiB carry the same, 4 MiB a third less, for what has arrived and waits costs memory and collections.
  */
 export const CLIENT_WINDOW_BYTES: number = 1024 * 1024
+/** HTTP/2's default of 16 KiB would cut a large value into many small pieces, each an event. */
+export const DATA_FRAME_BYTES_MAX: number = 256 * 1024
 export const KEEPALIVE_TIME_MS = 2_000
 export const KEEPALIVE_TIMEOUT_MS = 3_000
 

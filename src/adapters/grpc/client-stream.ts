@@ -18,6 +18,7 @@ import { CacheError } from '../../kernel/errors.ts'
 import type { DialOptions, FrameHandler } from '../../wire/transport.ts'
 import {
   CLIENT_WINDOW_BYTES,
+  DATA_FRAME_BYTES_MAX,
   EXCHANGE_PATHS,
   KEEPALIVE_TIME_MS,
   KEEPALIVE_TIMEOUT_MS,
@@ -99,7 +100,11 @@ export class GrpcClientStream extends ExchangeStream {
     const { host, port } = parsed
     const session = connect(`http://${this.#address}`, {
       createConnection: () => connectSocket({ host, port, noDelay: true }),
-      settings: { enablePush: false, initialWindowSize: CLIENT_WINDOW_BYTES },
+      settings: {
+        enablePush: false,
+        initialWindowSize: CLIENT_WINDOW_BYTES,
+        maxFrameSize: DATA_FRAME_BYTES_MAX,
+      },
     })
     this.#session = session
     // The first word on what went wrong is the telling one.

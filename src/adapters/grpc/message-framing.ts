@@ -64,7 +64,7 @@ export class MessageReader {
         this.#consume(chunk, length)
         return message
       }
-      this.#message = new Uint8Array(length)
+      this.#message = new Uint8Array(Buffer.allocUnsafeSlow(length).buffer)
       this.#messageBytes = 0
     }
     const message = this.#message
