@@ -361,13 +361,11 @@ export class Replicator {
       lagging: (replica, member, why) => this.#leftOut(replica, member, why),
       diverged: (replica, what) => {
         this.counters.diverged++
-        this.#ports.log.error(
-          'replicas of a partition contradict each other: this is a bug, please report it',
-          {
-            partition: replica.partition,
-            what,
-          },
-        )
+        // The peer may lie; but if it is one of ours, this is a bug.
+        this.#ports.log.warn('replicas of a partition contradict each other: please report it', {
+          partition: replica.partition,
+          what,
+        })
       },
     })
   }

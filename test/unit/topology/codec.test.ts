@@ -48,7 +48,7 @@ const anyTopology: fc.Arbitrary<Topology> = fc
     )
     const region = (group: string): fc.Arbitrary<RegionRecord> =>
       fc.record({
-        regionId: fc.nat().map((id) => id as RegionId),
+        regionId: fc.nat({ max: 2 ** 28 - 1 }).map((id) => id as RegionId),
         name: text,
         group: fc.constant(group),
         sizeBytes: fc.maxSafeNat(),
@@ -74,7 +74,12 @@ const anyTopology: fc.Arbitrary<Topology> = fc
         { minLength: nodes, maxLength: nodes },
       ),
       groups: fc.constant(groupRecords),
-      regions: fc.tuple(...groupRecords.map(({ name }) => region(name))),
+      // Ids are unique in a record; the offset keeps them arbitrary.
+      regions: fc
+        .tuple(...groupRecords.map(({ name }) => region(name)))
+        .map((regions) =>
+          regions.map((one, i) => ({ ...one, regionId: (one.regionId * 8 + i) as RegionId })),
+        ),
       partitions: fc.array(partition, { minLength: partitions, maxLength: partitions }),
     })
   })
