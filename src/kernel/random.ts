@@ -41,6 +41,7 @@ export class SeededRandom implements Random {
   }
 
   uint32(): number {
+    // Four elements, always: the tuple spares a check at each of the twelve uses.
     const s = this.#state as unknown as [number, number, number, number]
     const scrambled = Math.imul(rotateLeft(Math.imul(s[1], 5), 7), 9) >>> 0
     const t = s[1] << 9

@@ -1,5 +1,5 @@
 /**
- * Streams of frames, as a port. Three implementations share one contract suite: grpc-js, the in-process pair of
+ * Streams of frames, as a port. Three implementations share one contract suite: gRPC, the in-process pair of
  * embedded mode, and the simulated network.
  *
  * Rules: frames arrive whole and in order or the stream closes; `closed` is called exactly once and last; nothing is

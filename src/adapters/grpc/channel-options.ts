@@ -1,8 +1,9 @@
 /**
  * What both ends of an Exchange stream agree on.
  *
- * - The client's flow-control window is large, so that values of many mebibytes arrive without a round trip per 64 KiB. The
- *   server's stays at HTTP/2's 64 KiB: that is what bounds a node's memory per stream.
+ * - The dialling end's flow-control window is large, so that values of many mebibytes arrive without a round trip per 64 KiB. The
+ *   accepting end opens its own as wide for other nodes; for clients it stays at HTTP/2's 64 KiB: that is what bounds a
+ *   node's memory per client stream.
  * - Keepalive pings find a peer that hangs or was cut off within `KEEPALIVE_TIME_MS + KEEPALIVE_TIMEOUT_MS`.
  */
 
@@ -17,10 +18,10 @@ export const EXCHANGE_PATHS: Readonly<Record<StreamService, string>> = {
 /** Largest gRPC message of an Exchange stream, in bytes. */
 export const MESSAGE_BYTES_MAX: number = FRAME_BYTES_MAX + FRAME_HEADROOM
 /**
- * Bytes a client may have been sent before it consumed them. Enough for 8 Gbit/s at a round trip of 1 ms; on loopback
+ * Bytes an end may have been sent before it consumed them. Enough for 8 Gbit/s at a round trip of 1 ms; on loopback
  * 256 KiB and 1 MiB carry the same, 4 MiB a third less, for what has arrived and waits costs memory and collections.
  */
-export const CLIENT_WINDOW_BYTES: number = 1024 * 1024
+export const WINDOW_BYTES: number = 1024 * 1024
 /** HTTP/2's default of 16 KiB would cut a large value into many small pieces, each an event. */
 export const DATA_FRAME_BYTES_MAX: number = 256 * 1024
 export const KEEPALIVE_TIME_MS = 2_000

@@ -17,11 +17,11 @@ import { parseAddress } from '../../kernel/address.ts'
 import { CacheError } from '../../kernel/errors.ts'
 import type { DialOptions, FrameHandler } from '../../wire/transport.ts'
 import {
-  CLIENT_WINDOW_BYTES,
   DATA_FRAME_BYTES_MAX,
   EXCHANGE_PATHS,
   KEEPALIVE_TIME_MS,
   KEEPALIVE_TIMEOUT_MS,
+  WINDOW_BYTES,
 } from './channel-options.ts'
 import { ExchangeStream } from './exchange-stream.ts'
 import { errorOfStatus } from './status.ts'
@@ -102,7 +102,7 @@ export class GrpcClientStream extends ExchangeStream {
       createConnection: () => connectSocket({ host, port, noDelay: true }),
       settings: {
         enablePush: false,
-        initialWindowSize: CLIENT_WINDOW_BYTES,
+        initialWindowSize: WINDOW_BYTES,
         maxFrameSize: DATA_FRAME_BYTES_MAX,
       },
     })
@@ -112,7 +112,7 @@ export class GrpcClientStream extends ExchangeStream {
       this.#broken ??= error.message
     })
     session.once('connect', () => {
-      if (!session.destroyed) session.setLocalWindowSize(CLIENT_WINDOW_BYTES)
+      if (!session.destroyed) session.setLocalWindowSize(WINDOW_BYTES)
     })
     const stream = session.request({
       ':method': 'POST',

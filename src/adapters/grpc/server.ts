@@ -13,7 +13,7 @@ import { parseAddress } from '../../kernel/address.ts'
 import { CacheError } from '../../kernel/errors.ts'
 import { encodeError } from '../../wire/handshake.ts'
 import type { Accept, FrameHandler, StreamService } from '../../wire/transport.ts'
-import { CLIENT_WINDOW_BYTES, DATA_FRAME_BYTES_MAX, EXCHANGE_PATHS } from './channel-options.ts'
+import { DATA_FRAME_BYTES_MAX, EXCHANGE_PATHS, WINDOW_BYTES } from './channel-options.ts'
 import { takeStreams } from './http2-server.ts'
 import { GrpcServerStream } from './server-stream.ts'
 
@@ -165,12 +165,12 @@ export class GrpcServer {
   }
 }
 
-/** Lets the other end send `CLIENT_WINDOW_BYTES` ahead, on the stream and on its connection. */
+/** Lets the other end send `WINDOW_BYTES` ahead, on the stream and on its connection. */
 function widenWindow(http2: ServerHttp2Stream): void {
   const { session } = http2
   if (session === undefined || session.destroyed) return
-  session.setLocalWindowSize(CLIENT_WINDOW_BYTES)
-  session.settings({ initialWindowSize: CLIENT_WINDOW_BYTES, maxFrameSize: DATA_FRAME_BYTES_MAX })
+  session.setLocalWindowSize(WINDOW_BYTES)
+  session.settings({ initialWindowSize: WINDOW_BYTES, maxFrameSize: DATA_FRAME_BYTES_MAX })
 }
 
 const IGNORE: FrameHandler = { frame(): void {}, drained(): void {}, closed(): void {} }
