@@ -8,6 +8,7 @@ import { CacheError } from '../kernel/errors.ts'
 import type { Log } from '../kernel/log.ts'
 import { MemoryAccount } from '../kernel/memory-account.ts'
 import { type Random, randomHex } from '../kernel/random.ts'
+import type { BrokenRules } from '../kernel/rule-switch.ts'
 import { every, type Scheduler, type Timer } from '../kernel/scheduler.ts'
 import type { Uncompress } from '../replication/atomic-group.ts'
 import { decodeTopology, encodeTopology } from '../topology/codec.ts'
@@ -33,6 +34,8 @@ export interface NodePorts {
   readonly uncompress: Uncompress
   /** Bytes the process holds in all: JavaScript heap and array buffers. Where that says nothing (simulations), undefined. */
   readonly processBytes?: () => number
+  /** Rules of the protocol that a test breaks, to see that it is noticed. */
+  readonly brokenRules?: BrokenRules
 }
 
 export interface PeerStatus {
