@@ -16,12 +16,59 @@ import { partitionOf } from '../kernel/key.ts'
 /** Position of a node in `Topology.nodes`. */
 export type NodeIndex = number
 
+/**
+ * - `active`: holds roles and may be given more.
+ * - `leaving`: keeps its roles until they have moved away, gets no new ones.
+ * - `failed`: held dead. It keeps its place in sets that could not do without it (blocked partitions) and may return with
+ *   the same incarnation.
+ * - `gone`: restarted, removed or left. Its record stays only while an unsettled set names it; then its position is free.
+ */
+export type NodeState = 'active' | 'leaving' | 'failed' | 'gone'
+
 export interface NodeRecord {
   readonly nodeId: NodeId
   readonly incarnation: Incarnation
+  /** Drawn once per data directory: a voter is (nodeId, diskId). Empty in a node that keeps nothing. */
+  readonly diskId: string
   /** Where clients and peers reach it, `host:port`. */
   readonly address: string
   readonly zone: string
+  /** Share of the data it should hold, relative to the others. Default 1, range 0.1–100. */
+  readonly weight: number
+  readonly state: NodeState
+}
+
+/** A node that keeps the topology register. */
+export interface VoterRecord {
+  readonly nodeId: NodeId
+  readonly diskId: string
+  readonly address: string
+}
+
+/** A node that is being brought up to date for a partition. Never counted for a quorum. */
+export interface LearnerRecord {
+  readonly node: NodeIndex
+  /** The epoch of the commit that added it: names the sync session. */
+  readonly session: Epoch
+}
+
+/** One node on the hash ring. */
+export interface RingNode {
+  readonly nodeId: NodeId
+  readonly weight: number
+  readonly zone: string
+}
+
+/**
+ * Which nodes placement is computed from. The table of partitions is what holds; where it differs from the placement that
+ * these nodes give, replicas are to be moved.
+ */
+export interface RingRecord {
+  readonly nodes: readonly RingNode[]
+  /** What `nodes` was before the last change: cancelling a rebalance goes back to it. */
+  readonly previous: readonly RingNode[]
+  /** No new move begins. */
+  readonly paused: boolean
 }
 
 export type Durability = 'one' | 'quorum' | 'all'
@@ -57,7 +104,7 @@ export interface PartitionRecord {
   readonly primary: NodeIndex
   /** Primary included, which stands first. */
   readonly inSync: readonly NodeIndex[]
-  readonly learners: readonly NodeIndex[]
+  readonly learners: readonly LearnerRecord[]
   readonly unsettled: readonly UnsettledSet[]
 }
 
@@ -75,6 +122,9 @@ export interface Topology {
   /** Seeds key indexes and digests. A secret of the nodes: undefined in what clients receive. */
   readonly hashKey: HashKey | undefined
   readonly nodes: readonly NodeRecord[]
+  /** Who decides the next epoch. Empty in what clients receive. */
+  readonly voters: readonly VoterRecord[]
+  readonly ring: RingRecord
   readonly groups: readonly GroupRecord[]
   readonly regions: readonly RegionRecord[]
   /** Indexed by the cluster-wide partition number. */

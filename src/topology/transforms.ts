@@ -1,0 +1,59 @@
+/**
+ * The named changes of the topology. Each says what it expects to find (incarnations, partition epochs) and does nothing
+ * where that no longer holds, so that a late one can't hit what came after. A commit applies a list of them in turn and
+ * raises the epoch by one; `partitionEpoch` rises for each partition whose primary or in-sync set changed.
+ */
+
+import type { Epoch, Incarnation, NodeId, PartitionEpoch } from '../kernel/ids.ts'
+import type { GroupRecord, NodeIndex, NodeRecord, RegionRecord, RingNode, VoterRecord } from './topology.ts'
+
+/** A process: a node's name alone may mean one that has died. */
+export interface ProcessName {
+  readonly nodeId: NodeId
+  readonly incarnation: Incarnation
+}
+
+/** A partition as the proposer knew it. */
+export interface PartitionAt {
+  readonly partition: number
+  readonly partitionEpoch: PartitionEpoch
+}
+
+export interface NodeAt extends PartitionAt {
+  readonly node: NodeIndex
+}
+
+export type Transform =
+  /** A new node, or one that `failed` and is back with the same incarnation. It holds nothing yet. */
+  | { readonly kind: 'NodeJoined'; readonly node: Omit<NodeRecord, 'state'> }
+  /** A new process of a known node: the old incarnation leaves all sets that can do without it, and is gone. */
+  | {
+      readonly kind: 'NodeRestarted'
+      readonly old: ProcessName
+      readonly node: Omit<NodeRecord, 'state'>
+    }
+  /** Held dead: it leaves all sets that can do without it, primaries are chosen anew. */
+  | { readonly kind: 'NodeFailed'; readonly process: ProcessName }
+  /** It is to be emptied: drain and decommission begin so. `active` takes that back. */
+  | { readonly kind: 'NodeLeaving'; readonly process: ProcessName; readonly leaving: boolean }
+  /** It holds no roles any more (or is failed and given up) and leaves the record. */
+  | { readonly kind: 'NodeRemoved'; readonly process: ProcessName }
+  | { readonly kind: 'LearnerAdded'; readonly learners: readonly NodeAt[] }
+  | { readonly kind: 'LearnerDropped'; readonly learners: readonly (NodeAt & { readonly session: Epoch })[] }
+  | { readonly kind: 'LearnerPromoted'; readonly learners: readonly (NodeAt & { readonly session: Epoch })[] }
+  /** Members that do not follow leave the in-sync set, proposed by a primary that serves. */
+  | { readonly kind: 'InSyncShrunk'; readonly members: readonly NodeAt[] }
+  | { readonly kind: 'PrimaryMoved'; readonly moves: readonly NodeAt[] }
+  | { readonly kind: 'ReplicaRemoved'; readonly replicas: readonly NodeAt[] }
+  | { readonly kind: 'Settled'; readonly partitions: readonly PartitionAt[] }
+  | { readonly kind: 'VoterAdded'; readonly voter: VoterRecord }
+  | { readonly kind: 'VoterRemoved'; readonly nodeId: NodeId; readonly diskId: string }
+  /** No valid set is left of these partitions: `node` starts over with what it holds. */
+  | { readonly kind: 'Recovered'; readonly partitions: readonly NodeAt[] }
+  /** Placement is computed from these nodes from now on: a rebalance begins (or goes back, when cancelled). */
+  | { readonly kind: 'RingChanged'; readonly nodes: readonly RingNode[] }
+  | { readonly kind: 'RingPaused'; readonly paused: boolean }
+  | { readonly kind: 'GroupCreated'; readonly group: Omit<GroupRecord, 'firstPartition'> }
+  | { readonly kind: 'RegionCreated'; readonly region: Omit<RegionRecord, 'regionId'> }
+  | { readonly kind: 'RegionAltered'; readonly region: RegionRecord }
+  | { readonly kind: 'RegionDropped'; readonly regionId: number }
