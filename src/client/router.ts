@@ -12,7 +12,7 @@ import { CacheError, type ErrorCode, toCacheError } from '../kernel/errors.ts'
 import type { Random } from '../kernel/random.ts'
 import type { Scheduler } from '../kernel/scheduler.ts'
 import { decodeTopology } from '../topology/codec.ts'
-import type { NodeRecord, Topology } from '../topology/topology.ts'
+import { NO_RING, type NodeRecord, type Topology } from '../topology/topology.ts'
 import type { Welcome } from '../wire/handshake.ts'
 import { ReadCode } from '../wire/operations.ts'
 import { type LinkOptions, NodeLink } from './node-link.ts'
@@ -47,8 +47,11 @@ const EMPTY: Topology = {
   epoch: 0 as Topology['epoch'],
   hashKey: undefined,
   nodes: [],
+  voters: [],
+  ring: NO_RING,
   groups: [],
   regions: [],
+  nextRegionId: 0,
   partitions: [],
 }
 

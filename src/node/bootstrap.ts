@@ -16,8 +16,15 @@ import { CacheError } from '../kernel/errors.ts'
 import type { ClusterId, Epoch, Incarnation, NodeId, RegionId } from '../kernel/ids.ts'
 import { type Random, randomHex } from '../kernel/random.ts'
 import { placeInTurn } from '../topology/placement.ts'
-import type { GroupRecord, RegionRecord, Topology } from '../topology/topology.ts'
-import type { NodeOptions } from './options.ts'
+import {
+  type GroupRecord,
+  type RegionRecord,
+  type RingNode,
+  type Topology,
+  type VoterRecord,
+  wantedVoterCount,
+} from '../topology/topology.ts'
+import type { BootstrapNode, NodeOptions } from './options.ts'
 
 /** What the caller is to do. */
 export type BootstrapEffect =
@@ -135,6 +142,9 @@ export class Bootstrap {
       firstPartition: 0,
       partitionCount: options.partitionCount,
     }
+    const ring = options.nodes.map((node): RingNode => {
+      return { nodeId: node.nodeId as NodeId, weight: 1, zone: node.zone }
+    })
     return {
       clusterId: randomHex(this.#random, 32) as ClusterId,
       clusterName: options.clusterName,
@@ -145,17 +155,31 @@ export class Bootstrap {
         incarnation: (node.nodeId === options.nodeId
           ? this.#incarnation
           : (this.#met.get(node.nodeId)?.incarnation ?? '')) as Incarnation,
+        diskId: '',
         address: node.address,
         zone: node.zone,
+        weight: 1,
+        state: 'active',
       })),
+      voters: firstVoters(options.nodes),
+      ring: { nodes: ring, previous: ring, paused: false },
       groups: [group],
       regions: options.regions.map(
         (region, i): RegionRecord => ({ ...region, regionId: i as RegionId, group: group.name }),
       ),
+      nextRegionId: options.regions.length,
       partitions: placeInTurn(
         group,
         options.nodes.map((node) => node.zone),
       ),
     }
   }
+}
+
+/** The nodes with the lowest names: as many as there are up to three, five from five nodes on. */
+function firstVoters(nodes: readonly BootstrapNode[]): VoterRecord[] {
+  return [...nodes]
+    .sort((a, b) => (a.nodeId < b.nodeId ? -1 : 1))
+    .slice(0, wantedVoterCount(nodes.length))
+    .map((node) => ({ nodeId: node.nodeId as NodeId, diskId: '', address: node.address }))
 }

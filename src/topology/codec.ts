@@ -1,53 +1,78 @@
 /**
- * The topology record in bytes (docs/protocol.md, "Topology"). The same form serves nodes and clients; for clients the
- * hash key is left out.
+ * The topology record in bytes (docs/protocol.md, "Topology"). Nodes exchange it whole; clients get the part that tells
+ * them where to send what, without the hash key, the voters, the ring and what replicas are up to.
  *
  * Decoding trusts nothing: every index is checked, so that what it returns is consistent.
  */
 
 import { ByteReader, ByteWriter } from '../kernel/bytes.ts'
 import { CacheError } from '../kernel/errors.ts'
-import type { ClusterId, Epoch, Incarnation, NodeId, PartitionEpoch, RegionId } from '../kernel/ids.ts'
-import { TTL_MS_MAX } from '../wire/operations.ts'
-import type {
-  Durability,
-  EvictionPolicyName,
-  GroupRecord,
-  NodeRecord,
-  PartitionRecord,
-  ReadKind,
-  RegionRecord,
-  Topology,
-  UnsettledSet,
+import type { ClusterId, Epoch, PartitionEpoch } from '../kernel/ids.ts'
+import {
+  check,
+  GROUPS_MAX,
+  NODES_MAX,
+  PARTITIONS_MAX,
+  REGIONS_MAX,
+  readFlag,
+  readIncarnation,
+  readList,
+  readNode,
+  readNodeId,
+  readRegion,
+  readRegionId,
+  readRingNodes,
+  readState,
+  readVoter,
+  UNSETTLED_MAX,
+  VOTERS_MAX,
+  writeNode,
+  writeRegion,
+  writeRingNodes,
+  writeState,
+  writeVoter,
+} from './record-codec.ts'
+import {
+  type GroupRecord,
+  type LearnerRecord,
+  NO_RING,
+  type NodeRecord,
+  type PartitionRecord,
+  type Topology,
+  type UnsettledSet,
 } from './topology.ts'
 
-const FORMAT = 1
-const NODES_MAX = 1000
-const GROUPS_MAX = 100
-const REGIONS_MAX = 10_000
-/** Partitions of all groups together. */
-export const PARTITIONS_MAX: number = 65_536
-const UNSETTLED_MAX = 64
-const REGION_ID_END = 2 ** 31
+export { PARTITIONS_MAX } from './record-codec.ts'
 
-const DURABILITIES: readonly Durability[] = ['one', 'quorum', 'all']
-const READS: readonly ReadKind[] = ['primary', 'replica', 'nearest', 'majority', 'linearizable']
-const POLICIES: readonly EvictionPolicyName[] = ['lru', 'fifo']
+const FORMAT = 2
 
+/** A record without its hash key can only be written for clients. */
 export function encodeTopology(topology: Topology, audience: 'node' | 'client'): Uint8Array {
-  const w = new ByteWriter(4096 + topology.partitions.length * 8)
+  const w = new ByteWriter(4096 + topology.partitions.length * 10)
   w.uint8(FORMAT)
   w.text(topology.clusterId)
   w.text(topology.clusterName)
   w.varint(topology.epoch)
   const hashKey = audience === 'node' ? topology.hashKey : undefined
-  w.uint8(hashKey === undefined ? 0 : 1)
-  if (hashKey !== undefined) {
+  const whole = hashKey !== undefined
+  w.uint8(whole ? 1 : 0)
+  if (whole) {
     w.uint32(hashKey.low)
     w.uint32(hashKey.high)
+    w.varint(topology.nextRegionId)
+    w.varint(topology.voters.length)
+    for (const voter of topology.voters) writeVoter(w, voter)
+    writeRingNodes(w, topology.ring.nodes)
+    writeRingNodes(w, topology.ring.previous)
+    w.uint8(topology.ring.paused ? 1 : 0)
   }
   w.varint(topology.nodes.length)
   for (const node of topology.nodes) {
+    writeState(w, node.state)
+    if (whole) {
+      writeNode(w, node)
+      continue
+    }
     w.text(node.nodeId)
     w.text(node.incarnation)
     w.text(node.address)
@@ -63,28 +88,10 @@ export function encodeTopology(topology: Topology, audience: 'node' | 'client'):
   w.varint(topology.regions.length)
   for (const region of topology.regions) {
     w.varint(region.regionId)
-    w.text(region.name)
-    w.text(region.group)
-    w.varint(region.sizeBytes)
-    w.varint(region.maxEntries)
-    w.varint(Math.round(region.ttlMs))
-    w.uint8(POLICIES.indexOf(region.policy))
-    w.uint8(DURABILITIES.indexOf(region.durability))
-    w.uint8(READS.indexOf(region.read))
-    w.varint(region.minInSync)
+    writeRegion(w, region)
   }
   w.varint(topology.partitions.length)
-  for (const partition of topology.partitions) {
-    w.varint(partition.partitionEpoch)
-    w.varint(partition.primary)
-    writeIndexes(w, partition.inSync)
-    writeIndexes(w, partition.learners)
-    w.varint(partition.unsettled.length)
-    for (const set of partition.unsettled) {
-      w.varint(set.primary)
-      writeIndexes(w, set.members)
-    }
-  }
+  for (const partition of topology.partitions) writePartition(w, partition, whole)
   return w.toBytes()
 }
 
@@ -96,13 +103,34 @@ export function decodeTopology(bytes: Uint8Array): Topology {
   const clusterId = r.text(64) as ClusterId
   const clusterName = r.text(256)
   const epoch = r.varint() as Epoch
-  const hashKey = r.uint8() === 1 ? { low: r.uint32(), high: r.uint32() } : undefined
-  const nodes = readList(r, NODES_MAX, 'nodes', readNode)
+  const whole = readFlag(r)
+  const inner = whole
+    ? {
+        hashKey: { low: r.uint32(), high: r.uint32() },
+        nextRegionId: r.varint(),
+        voters: readList(r, VOTERS_MAX, 'voters', readVoter),
+        ring: { nodes: readRingNodes(r), previous: readRingNodes(r), paused: readFlag(r) },
+      }
+    : { hashKey: undefined, nextRegionId: 0, voters: [], ring: NO_RING }
+  const nodes = readList(r, NODES_MAX, 'nodes', whole ? readWholeNode : readClientNode)
   const groups = readList(r, GROUPS_MAX, 'groups', readGroup)
-  const regions = readList(r, REGIONS_MAX, 'regions', readRegion)
+  const regions = readList(r, REGIONS_MAX, 'regions', (reader) => ({
+    regionId: readRegionId(reader),
+    ...readRegion(reader),
+  }))
   const partitions = readList(r, PARTITIONS_MAX, 'partitions', (reader) =>
-    readPartition(reader, nodes.length),
+    readPartition(reader, nodes.length, whole),
   )
+  const topology = { clusterId, clusterName, epoch, ...inner, nodes, groups, regions, partitions }
+  checkWhole(topology, whole)
+  return topology
+}
+
+/** What can be seen only once all parts are there. */
+function checkWhole(
+  { groups, partitions, regions, nodes, voters, nextRegionId }: Topology,
+  whole: boolean,
+): void {
   for (const group of groups) {
     check(
       group.firstPartition + group.partitionCount <= partitions.length,
@@ -114,23 +142,26 @@ export function decodeTopology(bytes: Uint8Array): Topology {
     'two regions have the same number',
   )
   for (const region of regions) {
-    check(region.regionId < REGION_ID_END, `region ${region.name} has the number ${region.regionId}`)
-    check(region.ttlMs <= TTL_MS_MAX, `region ${region.name} has a time to live of ${region.ttlMs} ms`)
     check(
       groups.some((group) => group.name === region.group),
       `region ${region.name} names an unknown group`,
     )
+    check(!whole || region.regionId < nextRegionId, `region ${region.name} has a number not yet given`)
   }
-  return { clusterId, clusterName, epoch, hashKey, nodes, groups, regions, partitions }
+  const present = nodes.filter((node) => node.state !== 'gone').map((node) => node.nodeId)
+  check(new Set(present).size === present.length, 'two nodes have the same name')
+  check(new Set(voters.map((voter) => voter.nodeId)).size === voters.length, 'a node votes twice')
 }
 
-function readNode(r: ByteReader): NodeRecord {
-  return {
-    nodeId: r.text(256) as NodeId,
-    incarnation: r.text(64) as Incarnation,
-    address: r.text(512),
-    zone: r.text(256),
-  }
+function readWholeNode(r: ByteReader): NodeRecord {
+  const state = readState(r)
+  return { ...readNode(r), state }
+}
+
+function readClientNode(r: ByteReader): NodeRecord {
+  const state = readState(r)
+  const named = { nodeId: readNodeId(r), incarnation: readIncarnation(r) }
+  return { ...named, diskId: '', address: r.text(512), zone: r.text(256), weight: 1, state }
 }
 
 function readGroup(r: ByteReader): GroupRecord {
@@ -144,31 +175,42 @@ function readGroup(r: ByteReader): GroupRecord {
   return group
 }
 
-function readRegion(r: ByteReader): RegionRecord {
-  return {
-    regionId: r.varint() as RegionId,
-    name: r.text(256),
-    group: r.text(256),
-    sizeBytes: r.varint(),
-    maxEntries: r.varint(),
-    ttlMs: r.varint(),
-    policy: readChoice(r, POLICIES),
-    durability: readChoice(r, DURABILITIES),
-    read: readChoice(r, READS),
-    minInSync: r.varint(),
+function writePartition(w: ByteWriter, partition: PartitionRecord, whole: boolean): void {
+  w.varint(partition.partitionEpoch)
+  w.varint(partition.primary)
+  writeIndexes(w, partition.inSync)
+  if (!whole) return
+  w.varint(partition.learners.length)
+  for (const learner of partition.learners) {
+    w.varint(learner.node)
+    w.varint(learner.session)
   }
+  w.varint(partition.unsettled.length)
+  for (const set of partition.unsettled) {
+    w.varint(set.primary)
+    writeIndexes(w, set.members)
+  }
+  w.varint(partition.recoveredAt)
 }
 
-function readPartition(r: ByteReader, nodeCount: number): PartitionRecord {
+function readPartition(r: ByteReader, nodeCount: number, whole: boolean): PartitionRecord {
   const partitionEpoch = r.varint() as PartitionEpoch
   const primary = readIndex(r, nodeCount)
   const inSync = readIndexes(r, nodeCount)
-  const learners = readIndexes(r, nodeCount)
+  check(inSync[0] === primary, 'a primary is not the first of its in-sync set')
+  check(new Set(inSync).size === inSync.length, 'an in-sync set names a node twice')
+  if (!whole) return { partitionEpoch, primary, inSync, learners: [], unsettled: [], recoveredAt: 0 }
+  const learners = readList(r, nodeCount, 'learners', (reader): LearnerRecord => {
+    return { node: readIndex(reader, nodeCount), session: reader.varint() as Epoch }
+  })
+  const replicas = new Set([...inSync, ...learners.map((learner) => learner.node)])
+  check(replicas.size === inSync.length + learners.length, 'a learner is named twice or is in sync')
   const unsettled = readList(r, UNSETTLED_MAX, 'unsettled sets', (reader): UnsettledSet => {
     return { primary: readIndex(reader, nodeCount), members: readIndexes(reader, nodeCount) }
   })
-  check(inSync[0] === primary, 'a primary is not the first of its in-sync set')
-  return { partitionEpoch, primary, inSync, learners, unsettled }
+  const recoveredAt = r.varint()
+  check(recoveredAt <= partitionEpoch, 'a partition started over in an epoch to come')
+  return { partitionEpoch, primary, inSync, learners, unsettled, recoveredAt }
 }
 
 function writeIndexes(w: ByteWriter, indexes: readonly number[]): void {
@@ -184,22 +226,4 @@ function readIndex(r: ByteReader, nodeCount: number): number {
   const index = r.varint()
   check(index < nodeCount, `node ${index} of ${nodeCount}`)
   return index
-}
-
-function readList<T>(r: ByteReader, max: number, what: string, readOne: (r: ByteReader) => T): T[] {
-  const count = r.varint()
-  check(count <= max, `${count} ${what}; at most ${max} are allowed`)
-  const list: T[] = []
-  for (let i = 0; i < count; i++) list.push(readOne(r))
-  return list
-}
-
-function readChoice<T>(r: ByteReader, choices: readonly T[]): T {
-  const choice = choices[r.uint8()]
-  if (choice === undefined) throw new CacheError('PROTOCOL_ERROR', 'a topology holds an unknown choice')
-  return choice
-}
-
-function check(condition: boolean, what: string): void {
-  if (!condition) throw new CacheError('PROTOCOL_ERROR', `inconsistent topology: ${what}`)
 }

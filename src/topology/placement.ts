@@ -24,6 +24,7 @@ export function placeInTurn(group: GroupRecord, zones: readonly string[]): Parti
       inSync,
       learners: [],
       unsettled: [],
+      recoveredAt: 0,
     })
   }
   return partitions

@@ -55,6 +55,7 @@ export interface LearnerRecord {
 /** One node on the hash ring. */
 export interface RingNode {
   readonly nodeId: NodeId
+  /** 0.1–100, or 0: drained, it is to hold nothing until the operator takes that back. */
   readonly weight: number
   readonly zone: string
 }
@@ -70,6 +71,9 @@ export interface RingRecord {
   /** No new move begins. */
   readonly paused: boolean
 }
+
+/** The ring of a topology that has none, as clients receive it. */
+export const NO_RING: RingRecord = { nodes: [], previous: [], paused: false }
 
 export type Durability = 'one' | 'quorum' | 'all'
 export type ReadKind = 'primary' | 'replica' | 'nearest' | 'majority' | 'linearizable'
@@ -106,6 +110,8 @@ export interface PartitionRecord {
   readonly inSync: readonly NodeIndex[]
   readonly learners: readonly LearnerRecord[]
   readonly unsettled: readonly UnsettledSet[]
+  /** The partition epoch at which it last started over, after its sets were lost. 0: never. Clients are not told. */
+  readonly recoveredAt: number
 }
 
 export interface GroupRecord {
@@ -127,8 +133,20 @@ export interface Topology {
   readonly ring: RingRecord
   readonly groups: readonly GroupRecord[]
   readonly regions: readonly RegionRecord[]
+  /** The number of the next region to be created: numbers are never reused. 0 in what clients receive. */
+  readonly nextRegionId: number
   /** Indexed by the cluster-wide partition number. */
   readonly partitions: readonly PartitionRecord[]
+}
+
+/** Whether a node in this state may hold roles: it is held alive and is still the process the record names. */
+export function isUp(state: NodeState | undefined): boolean {
+  return state === 'active' || state === 'leaving'
+}
+
+/** How many nodes keep the register: as many as there are up to three, five from five nodes on. */
+export function wantedVoterCount(nodes: number): number {
+  return nodes >= 5 ? 5 : Math.min(nodes, 3)
 }
 
 /** Smallest majority of `members` replicas. */

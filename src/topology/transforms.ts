@@ -51,7 +51,12 @@ export type Transform =
   /** No valid set is left of these partitions: `node` starts over with what it holds. */
   | { readonly kind: 'Recovered'; readonly partitions: readonly NodeAt[] }
   /** Placement is computed from these nodes from now on: a rebalance begins (or goes back, when cancelled). */
-  | { readonly kind: 'RingChanged'; readonly nodes: readonly RingNode[] }
+  | {
+      readonly kind: 'RingChanged'
+      /** What the ring must be for this to apply. */
+      readonly expected: readonly RingNode[]
+      readonly nodes: readonly RingNode[]
+    }
   | { readonly kind: 'RingPaused'; readonly paused: boolean }
   | { readonly kind: 'GroupCreated'; readonly group: Omit<GroupRecord, 'firstPartition'> }
   | { readonly kind: 'RegionCreated'; readonly region: Omit<RegionRecord, 'regionId'> }

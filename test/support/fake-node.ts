@@ -8,8 +8,8 @@ import { CacheError, type ErrorCode } from '../../src/kernel/errors.ts'
 import { xxh32 } from '../../src/kernel/hash.ts'
 import type { ClusterId, Epoch, Incarnation, NodeId, PartitionEpoch, RegionId } from '../../src/kernel/ids.ts'
 import { encodeTopology } from '../../src/topology/codec.ts'
-import type { Topology } from '../../src/topology/topology.ts'
-import { locate } from '../../src/topology/topology.ts'
+import type { NodeRecord, Topology } from '../../src/topology/topology.ts'
+import { locate, NO_RING } from '../../src/topology/topology.ts'
 import { isCheck, readAtomicMember } from '../../src/wire/atomic.ts'
 import {
   beginFrame,
@@ -621,12 +621,18 @@ function globOf(pattern: string): RegExp {
 }
 
 function makeTopology(options: Required<FakeClusterOptions>): Topology {
-  const nodes = Array.from({ length: options.nodes }, (_, i) => ({
-    nodeId: `node-${i + 1}` as NodeId,
-    incarnation: `${i + 1}`.repeat(16).slice(0, 16) as Incarnation,
-    address: `loopback:${7501 + i}`,
-    zone: '',
-  }))
+  const nodes = Array.from(
+    { length: options.nodes },
+    (_, i): NodeRecord => ({
+      nodeId: `node-${i + 1}` as NodeId,
+      incarnation: `${i + 1}`.repeat(16).slice(0, 16) as Incarnation,
+      address: `loopback:${7501 + i}`,
+      diskId: '',
+      zone: '',
+      weight: 1,
+      state: 'active',
+    }),
+  )
   const region = (regionId: number, name: string): Topology['regions'][number] => ({
     regionId: regionId as RegionId,
     name,
@@ -653,6 +659,9 @@ function makeTopology(options: Required<FakeClusterOptions>): Topology {
         partitionCount: options.partitions,
       },
     ],
+    voters: [],
+    ring: NO_RING,
+    nextRegionId: 0,
     regions: [region(1, 'default'), region(2, 'sessions')],
     partitions: Array.from({ length: options.partitions }, (_, p) => ({
       partitionEpoch: 1 as PartitionEpoch,
@@ -660,6 +669,7 @@ function makeTopology(options: Required<FakeClusterOptions>): Topology {
       inSync: Array.from({ length: options.nodes }, (_unused, i) => (p + i) % options.nodes),
       learners: [],
       unsettled: [],
+      recoveredAt: 0,
     })),
   }
 }

@@ -11,7 +11,7 @@ import { DEFAULT_REGION, type NodeOptions, SINGLE_NODE } from '../../src/node/op
 import { VirtualTime } from '../../src/testing/virtual-time.ts'
 import { encodeTopology } from '../../src/topology/codec.ts'
 import { placeInTurn } from '../../src/topology/placement.ts'
-import type { Topology } from '../../src/topology/topology.ts'
+import { NO_RING, type Topology } from '../../src/topology/topology.ts'
 import { FRAME_HEADROOM } from '../../src/wire/frames.ts'
 import { encodePeerHello } from '../../src/wire/peer-frames.ts'
 import { DirectStream } from './direct-stream.ts'
@@ -116,9 +116,15 @@ export class LoneNode {
         ...node,
         nodeId: node.nodeId as NodeId,
         incarnation: (node.nodeId === 'b' ? incarnation : INCARNATION_A) as Incarnation,
+        diskId: '',
+        weight: 1,
+        state: 'active',
       })),
       groups: [group],
       regions: [{ ...DEFAULT_REGION, regionId: 0 as RegionId, group: 'default' }],
+      nextRegionId: 1,
+      voters: [],
+      ring: NO_RING,
       partitions: placeInTurn(group, ['', '', '']),
     }
   }

@@ -120,7 +120,14 @@ describe('retries', () => {
       ...cluster.topology,
       epoch: 2 as Epoch,
       partitions: [
-        { partitionEpoch: 2 as PartitionEpoch, primary: 1, inSync: [1, 0], learners: [], unsettled: [] },
+        {
+          partitionEpoch: 2 as PartitionEpoch,
+          primary: 1,
+          inSync: [1, 0],
+          learners: [],
+          unsettled: [],
+          recoveredAt: 0,
+        },
       ],
     }
     first.push(cluster.topology)
@@ -138,7 +145,14 @@ describe('retries', () => {
         ...cluster.topology,
         epoch: 2 as Epoch,
         partitions: [
-          { partitionEpoch: 2 as PartitionEpoch, primary: 1, inSync: [1, 0], learners: [], unsettled: [] },
+          {
+            partitionEpoch: 2 as PartitionEpoch,
+            primary: 1,
+            inSync: [1, 0],
+            learners: [],
+            unsettled: [],
+            recoveredAt: 0,
+          },
         ],
       }
       first.push(cluster.topology)

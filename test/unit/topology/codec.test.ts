@@ -13,10 +13,25 @@ import type {
 } from '../../../src/kernel/ids.ts'
 import { SeededRandom } from '../../../src/kernel/random.ts'
 import { decodeTopology, encodeTopology } from '../../../src/topology/codec.ts'
-import type { GroupRecord, PartitionRecord, RegionRecord, Topology } from '../../../src/topology/topology.ts'
+import {
+  type GroupRecord,
+  NO_RING,
+  type PartitionRecord,
+  type RegionRecord,
+  type Topology,
+} from '../../../src/topology/topology.ts'
 import { mutated, noise } from '../../support/hostile-bytes.ts'
 
 const text = fc.string({ unit: 'grapheme', maxLength: 10 })
+const weight = fc.double({ min: 0.1, max: 100, noNaN: true })
+const ringNodes = fc.uniqueArray(
+  fc.record({
+    nodeId: text.map((id) => id as NodeId),
+    weight: fc.oneof(weight, fc.constant(0)),
+    zone: text,
+  }),
+  { maxLength: 5, selector: (node) => node.nodeId },
+)
 const uint32 = fc.integer({ min: 0, max: 0xffff_ffff })
 
 const anyTopology: fc.Arbitrary<Topology> = fc
@@ -28,14 +43,25 @@ const anyTopology: fc.Arbitrary<Topology> = fc
     const partitions = groups.reduce((sum, count) => sum + count, 0)
     const someNodes = fc.uniqueArray(fc.nat(nodes - 1), { minLength: 1, maxLength: nodes })
     const partition = fc
-      .record({ epoch: fc.nat(), inSync: someNodes, others: someNodes, flag: fc.boolean() })
+      .record({
+        epoch: fc.nat(),
+        session: fc.nat(),
+        inSync: someNodes,
+        others: someNodes,
+        flag: fc.boolean(),
+      })
       .map(
-        ({ epoch, inSync, others, flag }): PartitionRecord => ({
+        ({ epoch, session, inSync, others, flag }): PartitionRecord => ({
           partitionEpoch: epoch as PartitionEpoch,
           primary: inSync[0] ?? 0,
           inSync,
-          learners: flag ? others : [],
+          learners: flag
+            ? others
+                .filter((node) => !inSync.includes(node))
+                .map((node) => ({ node, session: session as Epoch }))
+            : [],
           unsettled: flag ? [{ primary: others[0] ?? 0, members: others }] : [],
+          recoveredAt: flag ? epoch : 0,
         }),
       )
     const groupRecords = groups.map(
@@ -63,16 +89,25 @@ const anyTopology: fc.Arbitrary<Topology> = fc
       clusterId: text.map((id) => id as ClusterId),
       clusterName: text,
       epoch: fc.nat().map((epoch) => epoch as Epoch),
-      hashKey: fc.option(fc.record({ low: uint32, high: uint32 }), { nil: undefined }),
-      nodes: fc.array(
+      hashKey: fc.record({ low: uint32, high: uint32 }),
+      nodes: fc.uniqueArray(
         fc.record({
           nodeId: text.map((id) => id as NodeId),
           incarnation: text.map((id) => id as Incarnation),
+          diskId: text,
           address: text,
           zone: text,
+          weight,
+          state: fc.constantFrom('active', 'leaving', 'failed', 'gone'),
         }),
-        { minLength: nodes, maxLength: nodes },
+        { minLength: nodes, maxLength: nodes, selector: (node) => node.nodeId },
       ),
+      voters: fc.uniqueArray(
+        fc.record({ nodeId: text.map((id) => id as NodeId), diskId: text, address: text }),
+        { maxLength: 5, selector: (voter) => voter.nodeId },
+      ),
+      ring: fc.record({ nodes: ringNodes, previous: ringNodes, paused: fc.boolean() }),
+      nextRegionId: fc.integer({ min: 2 ** 31, max: 2 ** 40 }),
       groups: fc.constant(groupRecords),
       // Ids are unique in a record; the offset keeps them arbitrary.
       regions: fc
@@ -92,9 +127,19 @@ const SAMPLE: Topology = {
   nodes: ['a', 'b', 'c'].map((id, i) => ({
     nodeId: id as NodeId,
     incarnation: `${i}`.repeat(16) as Incarnation,
+    diskId: `disk-${id}`,
     address: `127.0.0.1:${7401 + i}`,
     zone: 'z',
+    weight: 2,
+    state: 'active',
   })),
+  voters: [{ nodeId: 'a' as NodeId, diskId: 'disk-a', address: '127.0.0.1:7401' }],
+  ring: {
+    nodes: [{ nodeId: 'a' as NodeId, weight: 1, zone: 'z' }],
+    previous: [{ nodeId: 'b' as NodeId, weight: 0, zone: 'z' }],
+    paused: true,
+  },
+  nextRegionId: 2,
   groups: [{ name: 'default', replicationFactor: 3, firstPartition: 0, partitionCount: 2 }],
   regions: [
     {
@@ -114,8 +159,9 @@ const SAMPLE: Topology = {
     partitionEpoch: 1 as PartitionEpoch,
     primary,
     inSync: [primary, 2],
-    learners: [],
-    unsettled: [],
+    learners: [{ node: primary === 0 ? 1 : 0, session: 7 as Epoch }],
+    unsettled: [{ primary: 2, members: [0, 2] }],
+    recoveredAt: 1,
   })),
 }
 
@@ -139,9 +185,20 @@ describe('a topology', () => {
     )
   })
 
-  it('comes back without the hash key, for a client', () => {
+  it('comes back without what only nodes need, for a client', () => {
     const bytes = encodeTopology(SAMPLE, 'client')
-    expect(decodeTopology(bytes)).toEqual({ ...SAMPLE, hashKey: undefined })
+    expect(decodeTopology(bytes)).toEqual({
+      ...SAMPLE,
+      hashKey: undefined,
+      nextRegionId: 0,
+      voters: [],
+      ring: NO_RING,
+      nodes: SAMPLE.nodes.map((node) => ({ ...node, diskId: '', weight: 1 })),
+      partitions: SAMPLE.partitions.map((partition) => {
+        return { ...partition, learners: [], unsettled: [], recoveredAt: 0 }
+      }),
+    })
+    expect(Buffer.from(bytes).toString()).not.toContain('disk-')
     expect(Buffer.from(bytes).toString('hex')).not.toContain('04030201')
     expect(Buffer.from(encodeTopology(SAMPLE, 'node')).toString('hex')).toContain('04030201')
   })
@@ -160,7 +217,7 @@ describe('a topology', () => {
     ],
     [
       'a node that does not exist',
-      { partitions: [{ ...SAMPLE.partitions[0], learners: [3] }] },
+      { partitions: [{ ...SAMPLE.partitions[0], learners: [{ node: 3, session: 1 }] }] },
       'node 3 of 3',
     ],
     [
@@ -170,8 +227,8 @@ describe('a topology', () => {
     ],
     [
       'more replicas than nodes',
-      { partitions: [{ ...SAMPLE.partitions[0], learners: [0, 1, 2, 0] }] },
-      '4 replicas',
+      { partitions: [{ ...SAMPLE.partitions[0], learners: Array(4).fill({ node: 1, session: 1 }) }] },
+      '4 learners',
     ],
     [
       'a group past the partitions',
@@ -179,6 +236,29 @@ describe('a topology', () => {
       'past the partitions',
     ],
     ['a group without partitions', { groups: [{ ...SAMPLE.groups[0], partitionCount: 0 }] }, 'is empty'],
+    [
+      'a learner that is in sync',
+      { partitions: [{ ...SAMPLE.partitions[0], learners: [{ node: 2, session: 1 }] }] },
+      'is in sync',
+    ],
+    [
+      'a member named twice',
+      { partitions: [{ ...SAMPLE.partitions[0], inSync: [0, 2, 2] }] },
+      'names a node twice',
+    ],
+    [
+      'a restart in an epoch to come',
+      { partitions: [{ ...SAMPLE.partitions[0], recoveredAt: 2 }] },
+      'epoch to come',
+    ],
+    ['two nodes of one name', { nodes: Array(3).fill(SAMPLE.nodes[0]) }, 'two nodes have the same name'],
+    ['a node that votes twice', { voters: Array(2).fill(SAMPLE.voters[0]) }, 'votes twice'],
+    ['a region of a number not given yet', { nextRegionId: 1 }, 'not yet given'],
+    [
+      'a weight out of range',
+      { nodes: SAMPLE.nodes.map((node) => ({ ...node, weight: 101 })) },
+      'weight 101',
+    ],
     ['a region of an unknown group', { regions: [{ ...SAMPLE.regions[0], group: 'x' }] }, 'unknown group'],
     ['too many nodes', { nodes: Array(1001).fill(SAMPLE.nodes[0]) }, '1001 nodes'],
   ])('with %s is refused', (_, change, said) => {
@@ -187,8 +267,8 @@ describe('a topology', () => {
 
   it('of another format is refused', () => {
     const bytes = encodeTopology(SAMPLE, 'node')
-    bytes[0] = 2
-    expect(() => decodeTopology(bytes)).toThrow(/unknown topology format 2/)
+    bytes[0] = 3
+    expect(() => decodeTopology(bytes)).toThrow(/unknown topology format 3/)
   })
 
   it('cut anywhere is refused', () => {
@@ -214,7 +294,7 @@ describe('a topology', () => {
           const indexes = [
             primary,
             ...inSync,
-            ...learners,
+            ...learners.map(({ node }) => node),
             ...unsettled.flatMap((set) => [set.primary, ...set.members]),
           ]
           if (indexes.some((index) => topology.nodes[index] === undefined))
