@@ -1,11 +1,17 @@
 /**
- * One machine of a simulation: the clock and scheduler that a process on it sees. It can be paused (SIGSTOP, a stalled
- * event loop) and crash; tasks of a crashed process never run, tasks of a paused one run when it goes on.
+ * One machine of a simulation: the clock and scheduler that a process on it sees. Its clock may run fast or slow and jump; the
+ * process can be paused (SIGSTOP, a stalled event loop) and crash.
+ *
+ * A paused process runs nothing while time goes on. Once it runs again it meets what it missed in the order in which
+ * Node.js would: first every timer that is overdue, then what the network brought, then what was put off to a next turn.
+ * So it may give up on a peer whose answer already waits, as real processes do. Tasks of a crashed process never run.
  */
 
 import type { Clock } from '../kernel/clock.ts'
 import type { Scheduler, Timer } from '../kernel/scheduler.ts'
 import type { VirtualTime } from './virtual-time.ts'
+
+type Phase = 'timers' | 'network' | 'turn'
 
 export class SimulatedHost implements Clock, Scheduler {
   readonly name: string
@@ -13,9 +19,14 @@ export class SimulatedHost implements Clock, Scheduler {
   /** Rises at each crash: what was armed before does not run any more. */
   #life = 0
   #paused = false
-  #held: (() => void)[] = []
-  /** Added to the wall clock, in milliseconds: skew, or a clock that was set. */
-  wallOffsetMs = 0
+  #held: Record<Phase, (() => void)[]> = { timers: [], network: [], turn: [] }
+  /** Milliseconds of its clock per millisecond of virtual time. */
+  #rate = 1
+  #rateSinceMs = 0
+  #monotonicThenMs = 0
+  #wallOffsetMs = 0
+  /** Set when something ran here; whoever wants to know what changed clears it. */
+  active = false
 
   constructor(name: string, time: VirtualTime) {
     this.name = name
@@ -23,35 +34,45 @@ export class SimulatedHost implements Clock, Scheduler {
   }
 
   monotonicMs(): number {
-    return this.#time.monotonicMs()
+    return this.#monotonicThenMs + (this.#time.monotonicMs() - this.#rateSinceMs) * this.#rate
   }
 
   wallMs(): number {
-    return this.#time.wallMs() + this.wallOffsetMs
+    return this.#time.wallMs() + (this.monotonicMs() - this.#time.monotonicMs()) + this.#wallOffsetMs
   }
 
   after(delayMs: number, task: () => void): Timer {
-    let cancelled = false
-    const timer = this.#time.after(
-      delayMs,
-      this.#guard(() => {
-        if (!cancelled) task()
-      }),
-    )
-    return {
-      cancel(): void {
-        cancelled = true
-        timer.cancel()
-      },
-    }
+    const guarded = this.#guard('timers', () => {
+      // It may have been cancelled while the process stood still.
+      if (!timer.cancelled) task()
+    })
+    // A timer fires by the clock of its machine.
+    const timer = this.#time.after(delayMs / this.#rate, guarded)
+    return timer
   }
 
   endOfTurn(task: () => void): void {
-    this.#time.endOfTurn(this.#guard(task))
+    this.#time.endOfTurn(this.#guard('turn', task))
   }
 
   nextTurn(task: () => void): void {
-    this.#time.nextTurn(this.#guard(task))
+    this.#time.nextTurn(this.#guard('turn', task))
+  }
+
+  /** What the network or disk brings: runs at once, or once the process goes on. */
+  receive(task: () => void): void {
+    this.#guard('network', task)()
+  }
+
+  /**
+   * Runs `work` after a while, even if the process stands still then, and what it returns on the process. Nothing of either
+   * happens if the process has ended by then.
+   */
+  fromDevice(delayMs: number, work: () => () => void): void {
+    const life = this.#life
+    this.#time.after(delayMs, () => {
+      if (life === this.#life) this.receive(work())
+    })
   }
 
   get paused(): boolean {
@@ -62,30 +83,47 @@ export class SimulatedHost implements Clock, Scheduler {
     return this.#life
   }
 
+  /** Lets the clocks of this machine run fast (1.05) or slow (0.95) from now on. Timers that are armed keep their time. */
+  setClockRate(rate: number): void {
+    this.#monotonicThenMs = this.monotonicMs()
+    this.#rateSinceMs = this.#time.monotonicMs()
+    this.#rate = rate
+  }
+
+  /** Sets the wall clock forward or back, as an administrator or NTP would. */
+  jumpWallClock(ms: number): void {
+    this.#wallOffsetMs += ms
+  }
+
   pause(): void {
     this.#paused = true
   }
 
   resume(): void {
+    if (!this.#paused) return
     this.#paused = false
-    const held = this.#held
-    this.#held = []
-    for (const task of held) this.#time.nextTurn(this.#guard(task))
+    const { timers, network, turn } = this.#held
+    this.#held = { timers: [], network: [], turn: [] }
+    for (const task of [...timers, ...network, ...turn]) this.#time.nextTurn(task)
   }
 
   /** Ends the process: nothing it armed runs any more. The host itself is ready for the next one. */
   crash(): void {
     this.#life++
     this.#paused = false
-    this.#held = []
+    this.#held = { timers: [], network: [], turn: [] }
   }
 
-  #guard(task: () => void): () => void {
+  #guard(phase: Phase, task: () => void): () => void {
     const life = this.#life
     const guarded = (): void => {
       if (life !== this.#life) return
-      if (this.#paused) this.#held.push(guarded)
-      else task()
+      if (this.#paused) {
+        this.#held[phase].push(guarded)
+      } else {
+        this.active = true
+        task()
+      }
     }
     return guarded
   }

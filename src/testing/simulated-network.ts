@@ -1,7 +1,11 @@
 /**
- * A network of streams on virtual time. Frames of a stream arrive whole and in order, each after a random latency; a
- * link between two hosts can be cut in either direction (frames wait, as TCP would retransmit, until the link heals
- * or the stream is reset), and a crashed host resets its streams, of which the other side learns.
+ * A network of streams on virtual time. Frames of a stream arrive whole and in order, each after a random latency, while
+ * different streams overtake each other. A link between two hosts can be slow, and be cut in either direction (frames wait,
+ * as TCP would retransmit, until the link heals or the stream is reset). A process that does not read, because it stands
+ * still or says so, fills the receiver's buffer and then the sender's.
+ *
+ * A crashed process resets its streams, of which the other side learns, and its machine refuses connections. A machine
+ * without power does neither: its peers hear nothing at all, until it is back and knows nothing of their streams.
  *
  * Not simulated: loss of single frames inside a stream, since TCP hides it. A reset loses what was under way.
  */
@@ -21,6 +25,8 @@ export interface NetworkOptions {
   readonly slowShare?: number
   /** A stream's buffer mark, in bytes, above which `send` returns false. Default 64 KiB. */
   readonly bufferBytes?: number
+  /** What a stream's receiver takes in, in bytes, before its process has read it. Default 64 KiB. */
+  readonly receiveBytes?: number
 }
 
 interface Listener {
@@ -35,13 +41,26 @@ export class SimulatedNetwork {
   readonly #listeners = new Map<string, Listener>()
   readonly #streams = new Set<Pipe>()
   readonly #cuts = new Set<string>()
+  /** Milliseconds that a route takes longer. */
+  readonly #delays = new Map<string, number>()
+  /** By address: the machine of a process that has ended. */
+  readonly #machines = new Map<string, string>()
+  /** Machines without power. */
+  readonly #dark = new Set<string>()
   /** Every delivered frame, for traces: from, to, body. */
   onDelivery: ((from: string, to: string, body: Uint8Array) => void) | undefined
 
   constructor(time: VirtualTime, random: Random, options: NetworkOptions = {}) {
     this.#time = time
     this.#random = random
-    this.#options = { latencyMinMs: 0.2, latencyMaxMs: 2, slowShare: 0.01, bufferBytes: 65_536, ...options }
+    this.#options = {
+      latencyMinMs: 0.2,
+      latencyMaxMs: 2,
+      slowShare: 0.01,
+      bufferBytes: 65_536,
+      receiveBytes: 65_536,
+      ...options,
+    }
   }
 
   listen(address: string, host: SimulatedHost, accept: Accept): void {
@@ -71,11 +90,36 @@ export class SimulatedNetwork {
 
   healAll(): void {
     this.#cuts.clear()
+    this.#delays.clear()
     for (const pipe of this.#streams) pipe.pump()
   }
 
   isCut(from: string, to: string): boolean {
-    return this.#cuts.has(`${from}>${to}`)
+    return this.isCutOff(`${from}>${to}`, from, to)
+  }
+
+  /** As `isCut`, for those who keep the route's name. */
+  isCutOff(route: string, from: string, to: string): boolean {
+    if (this.#cuts.size > 0 && this.#cuts.has(route)) return true
+    return this.#dark.size > 0 && (this.#dark.has(from) || this.#dark.has(to))
+  }
+
+  /** Lets what `from` sends to `to` take this much longer, in milliseconds; 0: no longer. */
+  delay(from: string, to: string, extraMs: number): void {
+    if (extraMs > 0) this.#delays.set(`${from}>${to}`, extraMs)
+    else this.#delays.delete(`${from}>${to}`)
+  }
+
+  /** To be called with `host.crash()`, instead of `crash`: the machine is gone without a word. */
+  powerOff(host: SimulatedHost): void {
+    this.#unlistenAll(host)
+    this.#dark.add(host.name)
+  }
+
+  /** The machine is back. It resets the streams of which it knows nothing. */
+  powerOn(host: SimulatedHost): void {
+    if (!this.#dark.delete(host.name)) return
+    for (const pipe of [...this.#streams]) if (pipe.from === host || pipe.to === host) pipe.reset()
   }
 
   /** Resets every stream between the two hosts. */
@@ -88,16 +132,29 @@ export class SimulatedNetwork {
 
   /** To be called with `host.crash()`: its listeners vanish and its streams are reset. */
   crash(host: SimulatedHost): void {
-    for (const [address, listener] of this.#listeners) {
-      if (listener.host === host) this.#listeners.delete(address)
-    }
+    this.#unlistenAll(host)
     for (const pipe of [...this.#streams]) if (pipe.from === host || pipe.to === host) pipe.reset()
   }
 
-  latencyMs(): number {
+  get receiveBytes(): number {
+    return this.#options.receiveBytes
+  }
+
+  latencyMs(route?: string): number {
     const { latencyMinMs, latencyMaxMs, slowShare } = this.#options
-    const base = latencyMinMs + uniform(this.#random) * (latencyMaxMs - latencyMinMs)
-    return uniform(this.#random) < slowShare ? base * integerBetween(this.#random, 10, 50) : base
+    let latency = latencyMinMs + uniform(this.#random) * (latencyMaxMs - latencyMinMs)
+    if (uniform(this.#random) < slowShare) latency *= integerBetween(this.#random, 10, 50)
+    if (route !== undefined && this.#delays.size > 0) latency += this.#delays.get(route) ?? 0
+    return latency
+  }
+
+  #unlistenAll(host: SimulatedHost): void {
+    for (const [address, listener] of this.#listeners) {
+      if (listener.host === host) {
+        this.#listeners.delete(address)
+        this.#machines.set(address, host.name)
+      }
+    }
   }
 
   #open(from: SimulatedHost, address: string, options: DialOptions, handler: FrameHandler): FrameStream {
@@ -105,19 +162,26 @@ export class SimulatedNetwork {
     near.handler = handler
     const attempt = (): void => {
       const listener = this.#listeners.get(address)
-      const toName = listener?.host.name ?? address
-      if (
-        this.isCut(from.name, toName) ||
-        (listener !== undefined && this.isCut(listener.host.name, from.name))
-      ) {
+      const toName = listener?.host.name ?? this.#machines.get(address) ?? address
+      if (this.isCut(from.name, toName) || this.isCut(toName, from.name)) {
         // Connecting into a cut takes until the timeout.
         from.after(options.connectTimeoutMs ?? 1000, () =>
-          near.fail(new CacheError('UNAVAILABLE', `connecting to ${address} timed out`, { node: address })),
+          near.fail(
+            new CacheError('UNAVAILABLE', `connecting to ${address} timed out`, {
+              node: address,
+              failure: 'timeout',
+            }),
+          ),
         )
         return
       }
       if (listener === undefined || near.closed) {
-        near.fail(new CacheError('UNAVAILABLE', `${address} refused the connection`, { node: address }))
+        near.fail(
+          new CacheError('UNAVAILABLE', `${address} refused the connection`, {
+            node: address,
+            failure: 'refused',
+          }),
+        )
         return
       }
       const far = new End(listener.host, this.#options.bufferBytes)
@@ -125,8 +189,8 @@ export class SimulatedNetwork {
       const back = new Pipe(this, this.#time, far, near, this.#streams)
       out.twin = back
       back.twin = out
-      near.connect(out)
-      far.connect(back)
+      near.connect(out, back)
+      far.connect(back, out)
       listener.host.nextTurn(() => {
         if (far.closed) return
         far.handler = listener.accept(options.service, far, from.name)
@@ -145,12 +209,15 @@ class End implements FrameStream {
   handler: FrameHandler | undefined
   closed = false
   #pipe: Pipe | undefined
+  #incoming: Pipe | undefined
   #early: Uint8Array[] = []
   #paused = false
   #inbox: Uint8Array[] = []
   #full = false
   #pendingClose = false
   queuedBytes = 0
+  /** Bytes that arrived at the machine and have not been read by the process. */
+  unreadBytes = 0
   /** The process it belongs to: that of a crashed one hears nothing more, not even that its streams broke. */
   readonly #life: number
 
@@ -160,8 +227,9 @@ class End implements FrameStream {
     this.#bufferBytes = bufferBytes
   }
 
-  connect(pipe: Pipe): void {
+  connect(pipe: Pipe, incoming: Pipe): void {
     this.#pipe = pipe
+    this.#incoming = incoming
     const early = this.#early
     this.#early = []
     for (const message of early) pipe.send(message)
@@ -203,10 +271,14 @@ class End implements FrameStream {
     this.#drainSoon()
   }
 
-  deliver(body: Uint8Array): void {
-    if (this.closed) return
-    this.#inbox.push(body)
-    this.#drain()
+  /** A frame has reached the machine. */
+  arrive(body: Uint8Array): void {
+    this.unreadBytes += body.length
+    this.host.receive(() => {
+      if (this.closed) return
+      this.#inbox.push(body)
+      this.#drain()
+    })
   }
 
   #drainSoon(): void {
@@ -216,9 +288,11 @@ class End implements FrameStream {
   #drain(): void {
     while (!this.#paused && !this.closed && !this.#isDead && this.handler !== undefined) {
       const body = this.#inbox.shift()
-      if (body === undefined) return
+      if (body === undefined) break
+      this.unreadBytes -= body.length
       this.handler.frame(body)
     }
+    this.#incoming?.pump()
   }
 
   close(abort = false): void {
@@ -234,7 +308,7 @@ class End implements FrameStream {
   fail(error: CacheError | undefined): void {
     if (this.closed) return
     this.closed = true
-    this.host.nextTurn(() => this.#end(error))
+    this.host.receive(() => this.#end(error))
   }
 
   #end(error: CacheError | undefined): void {
@@ -255,6 +329,7 @@ class Pipe {
   readonly #near: End
   readonly #far: End
   readonly #all: Set<Pipe>
+  readonly #route: string
   readonly #queue: { body: Uint8Array | undefined; bytes: number; dueMs: number }[] = []
   #lastDueMs = 0
   #armed = false
@@ -267,6 +342,7 @@ class Pipe {
     this.#near = near
     this.#far = far
     this.#all = all
+    this.#route = `${near.host.name}>${far.host.name}`
     all.add(this)
   }
 
@@ -298,6 +374,7 @@ class Pipe {
         far.fail(
           new CacheError('UNAVAILABLE', `the connection to ${pipe.from.name} was reset`, {
             node: pipe.from.name,
+            failure: 'reset',
           }),
         ),
       )
@@ -307,30 +384,36 @@ class Pipe {
   pump(): void {
     if (this.#armed || this.#dead) return
     const head = this.#queue[0]
-    if (head === undefined || this.#network.isCut(this.from.name, this.to.name)) return
+    if (head === undefined || this.#isHeldUp) return
     this.#armed = true
     this.#time.after(Math.max(0, head.dueMs - this.#time.monotonicMs()), () => {
       this.#armed = false
-      if (this.#dead || this.#network.isCut(this.from.name, this.to.name)) return
+      if (this.#dead || this.#isHeldUp) return
       const item = this.#queue.shift()
       if (item === undefined) return
       this.#near.sent(item.bytes)
       const { body } = item
-      if (body === undefined) this.#end()
-      else this.to.nextTurn(() => this.#deliver(body))
+      if (body === undefined) {
+        this.#end()
+      } else {
+        this.#network.onDelivery?.(this.from.name, this.to.name, body)
+        this.#far.arrive(body)
+      }
       this.pump()
     })
   }
 
-  #deliver(body: Uint8Array): void {
-    this.#network.onDelivery?.(this.from.name, this.to.name, body)
-    this.#far.deliver(body)
+  get #isHeldUp(): boolean {
+    return (
+      this.#far.unreadBytes >= this.#network.receiveBytes ||
+      this.#network.isCutOff(this.#route, this.from.name, this.to.name)
+    )
   }
 
   #end(): void {
     this.#dead = true
     this.#all.delete(this)
-    this.to.nextTurn(() => this.#far.fail(undefined))
+    this.#far.fail(undefined)
     const { twin } = this
     if (twin !== undefined && !twin.#dead) {
       twin.#dead = true
@@ -340,7 +423,7 @@ class Pipe {
 
   #enqueue(body: Uint8Array | undefined, bytes: number): void {
     if (this.#dead) return
-    const dueMs = Math.max(this.#lastDueMs, this.#time.monotonicMs() + this.#network.latencyMs())
+    const dueMs = Math.max(this.#lastDueMs, this.#time.monotonicMs() + this.#network.latencyMs(this.#route))
     this.#lastDueMs = dueMs
     this.#queue.push({ body, bytes, dueMs })
     this.pump()

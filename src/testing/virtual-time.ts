@@ -12,11 +12,25 @@ import type { Scheduler, Timer } from '../kernel/scheduler.ts'
 /** Wall-clock time at which every run starts: 2024-01-01T00:00:00Z. */
 const VIRTUAL_EPOCH_MS = 1_704_067_200_000
 
-interface Task {
+export interface VirtualTimer extends Timer {
+  readonly cancelled: boolean
+}
+
+class Task implements VirtualTimer {
   readonly dueMs: number
   readonly order: number
   readonly run: () => void
-  cancelled: boolean
+  cancelled = false
+
+  constructor(dueMs: number, order: number, run: () => void) {
+    this.dueMs = dueMs
+    this.order = order
+    this.run = run
+  }
+
+  cancel(): void {
+    this.cancelled = true
+  }
 }
 
 export class VirtualTime implements Clock, Scheduler {
@@ -24,6 +38,8 @@ export class VirtualTime implements Clock, Scheduler {
   #order = 0
   readonly #heap: Task[] = []
   #endOfTurn: (() => void)[] = []
+  /** Events that ran. */
+  events = 0
   /** Called after each task and what it caused: where invariants are checked. */
   afterEvent: (() => void) | undefined
 
@@ -35,19 +51,10 @@ export class VirtualTime implements Clock, Scheduler {
     return VIRTUAL_EPOCH_MS + this.#nowMs
   }
 
-  after(delayMs: number, run: () => void): Timer {
-    const task: Task = {
-      dueMs: this.#nowMs + Math.max(0, delayMs),
-      order: this.#order++,
-      run,
-      cancelled: false,
-    }
+  after(delayMs: number, run: () => void): VirtualTimer {
+    const task = new Task(this.#nowMs + Math.max(0, delayMs), this.#order++, run)
     this.#push(task)
-    return {
-      cancel(): void {
-        task.cancelled = true
-      },
-    }
+    return task
   }
 
   endOfTurn(task: () => void): void {
@@ -102,6 +109,7 @@ export class VirtualTime implements Clock, Scheduler {
     const task = this.#pop()
     if (task === undefined || task.cancelled) return
     this.#nowMs = Math.max(this.#nowMs, task.dueMs)
+    this.events++
     task.run()
     await this.#settle()
     this.afterEvent?.()

@@ -122,4 +122,56 @@ describe('the simulated network', () => {
     await time.advance(100)
     expect(ear.heard).toEqual(['broken'])
   })
+
+  it('fills the sender while the receiving process stands still, and drains once it goes on', async () => {
+    const { time, b, stream, near, far } = bench()
+    await time.advance(10)
+    b.pause()
+    let sent = 0
+    while (stream.send(frameOf(20_000))) {
+      sent++
+      await time.advance(50)
+    }
+    // What the receiving machine takes in, and what the sender may queue.
+    expect(sent).toBeGreaterThanOrEqual(6)
+    expect(sent).toBeLessThanOrEqual(8)
+    await time.advance(5000)
+    expect(near.heard).toEqual([])
+    expect(far.heard).toEqual([])
+    b.resume()
+    await time.advance(100)
+    expect(near.heard).toEqual(['drained'])
+    expect(far.heard).toHaveLength(sent + 1)
+  })
+
+  it('lets frames of a slow route take longer, one way', async () => {
+    const { time, network, stream, far } = bench()
+    await time.advance(10)
+    network.delay('a', 'b', 300)
+    stream.send(frame(1))
+    await time.advance(290)
+    expect(far.heard).toEqual([])
+    network.delay('a', 'b', 0)
+    await time.advance(20)
+    expect(far.heard).toEqual(['frame 1'])
+  })
+
+  it('says nothing of a machine without power, and resets its streams once it is back', async () => {
+    const { time, network, b, a, stream, near } = bench()
+    await time.advance(10)
+    b.crash()
+    network.powerOff(b)
+    stream.send(frame(1))
+    const late = new Ear()
+    network.dialer(a).open('b:1', { service: 'cluster', connectTimeoutMs: 300 }, late)
+    await time.advance(290)
+    expect([...near.heard, ...late.heard]).toEqual([])
+    await time.advance(30)
+    expect(late.heard).toEqual(['broken'])
+    await time.advance(60_000)
+    expect(near.heard).toEqual([])
+    network.powerOn(b)
+    await time.advance(100)
+    expect(near.heard).toEqual(['broken'])
+  })
 })
