@@ -4,7 +4,7 @@
  */
 
 import type { PartitionEpoch } from '../kernel/ids.ts'
-import type { GroupRecord, NodeIndex, PartitionRecord } from './topology.ts'
+import type { GroupRecord, NodeIndex, PartitionRecord, Topology } from './topology.ts'
 
 /**
  * Partition records of one group over the nodes in these zones, all at epoch 1 and settled. Where every zone has as many
@@ -47,4 +47,21 @@ function alternating(zones: readonly string[]): NodeIndex[] {
     }
   }
   return order
+}
+
+/** Partition records of a new group, over the active nodes of the ring. Empty when there are none. */
+export function placeGroup(topology: Topology, group: GroupRecord): PartitionRecord[] {
+  const positions: NodeIndex[] = []
+  const zones: string[] = []
+  for (const { nodeId, weight, zone } of topology.ring.nodes) {
+    const at = topology.nodes.findIndex((node) => node.nodeId === nodeId && node.state === 'active')
+    if (at < 0 || weight === 0) continue
+    positions.push(at)
+    zones.push(zone)
+  }
+  if (positions.length === 0) return []
+  return placeInTurn(group, zones).map((partition) => {
+    const inSync = partition.inSync.map((i) => positions[i] as NodeIndex)
+    return { ...partition, primary: inSync[0] as NodeIndex, inSync }
+  })
 }
