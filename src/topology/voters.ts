@@ -7,7 +7,14 @@
  */
 
 import type { NodeId } from '../kernel/ids.ts'
-import { isUp, majorityOf, type NodeRecord, type Topology, type VoterRecord, wantedVoterCount } from './topology.ts'
+import {
+  isUp,
+  majorityOf,
+  type NodeRecord,
+  type Topology,
+  type VoterRecord,
+  wantedVoterCount,
+} from './topology.ts'
 import type { Transform } from './transforms.ts'
 
 /** How the register names a voter: the node's name says who, the disk's that it is the same who promised. */
