@@ -87,52 +87,71 @@ function writeTransform(w: ByteWriter, transform: Transform): void {
   w.uint8(KINDS.indexOf(transform.kind))
   switch (transform.kind) {
     case 'NodeJoined':
-      return writeNode(w, transform.node)
+      writeNode(w, transform.node)
+      return
     case 'NodeRestarted':
       writeProcess(w, transform.old)
-      return writeNode(w, transform.node)
+      writeNode(w, transform.node)
+      return
     case 'NodeFailed':
     case 'NodeRemoved':
-      return writeProcess(w, transform.process)
+      writeProcess(w, transform.process)
+      return
     case 'NodeLeaving':
       writeProcess(w, transform.process)
-      return w.uint8(transform.leaving ? 1 : 0)
+      w.uint8(transform.leaving ? 1 : 0)
+      return
     case 'LearnerAdded':
-      return writeList(w, transform.learners, writeNodeAt)
+      writeList(w, transform.learners, writeNodeAt)
+      return
     case 'LearnerDropped':
     case 'LearnerPromoted':
-      return writeList(w, transform.learners, writeSessionAt)
+      writeList(w, transform.learners, writeSessionAt)
+      return
     case 'InSyncShrunk':
-      return writeList(w, transform.members, writeNodeAt)
+      writeList(w, transform.members, writeNodeAt)
+      return
     case 'PrimaryMoved':
-      return writeList(w, transform.moves, writeNodeAt)
+      writeList(w, transform.moves, writeNodeAt)
+      return
     case 'ReplicaRemoved':
-      return writeList(w, transform.replicas, writeNodeAt)
+      writeList(w, transform.replicas, writeNodeAt)
+      return
     case 'Settled':
-      return writeList(w, transform.partitions, writePartitionAt)
+      writeList(w, transform.partitions, writePartitionAt)
+      return
     case 'Recovered':
-      return writeList(w, transform.partitions, writeNodeAt)
+      writeList(w, transform.partitions, writeNodeAt)
+      return
     case 'VoterAdded':
-      return writeVoter(w, transform.voter)
+      writeVoter(w, transform.voter)
+      return
     case 'VoterRemoved':
       w.text(transform.nodeId)
-      return w.text(transform.diskId)
+      w.text(transform.diskId)
+      return
     case 'RingChanged':
       writeRingNodes(w, transform.expected)
-      return writeRingNodes(w, transform.nodes)
+      writeRingNodes(w, transform.nodes)
+      return
     case 'RingPaused':
-      return w.uint8(transform.paused ? 1 : 0)
+      w.uint8(transform.paused ? 1 : 0)
+      return
     case 'GroupCreated':
       w.text(transform.group.name)
       w.varint(transform.group.replicationFactor)
-      return w.varint(transform.group.partitionCount)
+      w.varint(transform.group.partitionCount)
+      return
     case 'RegionCreated':
-      return writeRegion(w, transform.region)
+      writeRegion(w, transform.region)
+      return
     case 'RegionAltered':
       w.varint(transform.region.regionId)
-      return writeRegion(w, transform.region)
+      writeRegion(w, transform.region)
+      return
     case 'RegionDropped':
-      return w.varint(transform.regionId)
+      w.varint(transform.regionId)
+      return
   }
 }
 
