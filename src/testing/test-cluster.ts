@@ -10,10 +10,13 @@ import { type ConnectOptions, resolveSettings } from '../client/options.ts'
 import { ByteReader } from '../kernel/bytes.ts'
 import { type Log, silentLog } from '../kernel/log.ts'
 import { SeededRandom } from '../kernel/random.ts'
+import type { BrokenRules } from '../kernel/rule-switch.ts'
 import { NodeCore } from '../node/node-core.ts'
 import { type BootstrapRegion, DEFAULT_REGION, type NodeOptions, SINGLE_NODE } from '../node/options.ts'
+import { SimulatedDisk } from './simulated-disk.ts'
 import { SimulatedHost } from './simulated-host.ts'
 import { type NetworkOptions, SimulatedNetwork } from './simulated-network.ts'
+import { TraceHash } from './trace-hash.ts'
 import { VirtualTime } from './virtual-time.ts'
 
 export interface TestClusterOptions {
@@ -25,7 +28,10 @@ export interface TestClusterOptions {
   /** Overrides for every node. */
   readonly node?: Partial<NodeOptions>
   readonly network?: NetworkOptions
-  readonly log?: Log
+  /** Where the nodes log to; given a function, each node has its own. */
+  readonly log?: Log | ((nodeId: string) => Log)
+  /** Rules of the protocol that the nodes break: for tests of the tests. */
+  readonly brokenRules?: BrokenRules
 }
 
 /** One machine of the cluster and the node process on it, if it runs. */
@@ -33,7 +39,22 @@ export interface TestNode {
   readonly nodeId: string
   readonly address: string
   readonly host: SimulatedHost
+  /** Its data directory, which outlives the process. */
+  readonly disk: SimulatedDisk
   core: NodeCore | undefined
+}
+
+export interface KillOptions {
+  /**
+   * `process` (default): kill -9; its connections are reset, its machine refuses new ones. `power`: the whole machine is
+   * gone without a word, until a process is started on it again.
+   */
+  readonly what?: 'process' | 'power'
+}
+
+export interface StartOptions {
+  /** `empty`: the data directory was lost. Default `kept`. */
+  readonly disk?: 'kept' | 'empty'
 }
 
 /**
@@ -58,7 +79,10 @@ export class TestCluster {
   readonly time: VirtualTime = new VirtualTime()
   readonly network: SimulatedNetwork
   readonly random: SeededRandom
-  readonly nodes: readonly TestNode[]
+  /** Of everything that nodes and clients sent to each other so far: equal in two runs of one seed. */
+  readonly trace: TraceHash = new TraceHash()
+  readonly #nodes: TestNode[] = []
+  readonly #bootstrapCount: number
   readonly #options: TestClusterOptions
   readonly #hosts = new Map<string, SimulatedHost>()
 
@@ -66,17 +90,29 @@ export class TestCluster {
     this.#options = options
     this.random = new SeededRandom(options.seed ?? 1)
     this.network = new SimulatedNetwork(this.time, new SeededRandom(this.random.uint32()), options.network)
-    const nodes: TestNode[] = []
-    for (let i = 1; i <= (options.nodes ?? 3); i++) {
-      const nodeId = `node-${i}`
-      nodes.push({
-        nodeId,
-        address: `10.0.0.${i}:7401`,
-        host: new SimulatedHost(nodeId, this.time),
-        core: undefined,
-      })
+    this.network.onDelivery = (from, to, body) => this.trace.add(this.time.monotonicMs(), from, to, body)
+    this.#bootstrapCount = options.nodes ?? 3
+    for (let i = 0; i < this.#bootstrapCount; i++) this.addNode()
+  }
+
+  get nodes(): readonly TestNode[] {
+    return this.#nodes
+  }
+
+  /** A further machine; `startNode` starts a node on it, which joins the cluster. */
+  addNode(): TestNode {
+    const number = this.#nodes.length + 1
+    const nodeId = `node-${number}`
+    const host = new SimulatedHost(nodeId, this.time)
+    const node: TestNode = {
+      nodeId,
+      address: `10.0.0.${number}:7401`,
+      host,
+      disk: new SimulatedDisk(host, new SeededRandom(this.random.uint32())),
+      core: undefined,
     }
-    this.nodes = nodes
+    this.#nodes.push(node)
+    return node
   }
 
   /** Starts every node and waits until each serves. @throws Error when that takes over 10 s of virtual time. */
@@ -93,27 +129,33 @@ export class TestCluster {
   }
 
   /** Starts a process on the node's machine; a restart is a new incarnation. */
-  startNode(node: TestNode): void {
+  startNode(node: TestNode, options: StartOptions = {}): void {
     const { host } = node
+    if (options.disk === 'empty') node.disk.wipe()
+    this.network.powerOn(host)
+    const { log = silentLog, brokenRules } = this.#options
     const core = new NodeCore(this.#nodeOptions(node), {
       clock: host,
       scheduler: host,
       random: new SeededRandom(this.random.uint32()),
-      log: this.#options.log ?? silentLog,
+      log: typeof log === 'function' ? log(node.nodeId) : log,
       dialer: this.network.dialer(host),
       uncompress: (stored) => decompress(new ByteReader(stored), SINGLE_NODE.valueBytesMax),
+      ...(brokenRules === undefined ? {} : { brokenRules }),
     })
     node.core = core
     this.network.listen(node.address, host, core.accept)
     core.start()
   }
 
-  /** kill -9: the process is gone with its memory, its connections are reset. Returns what it held, for checks. */
-  killNode(node: TestNode): NodeCore | undefined {
+  /** The process is gone with its memory. Returns what it held, for checks. */
+  killNode(node: TestNode, { what = 'process' }: KillOptions = {}): NodeCore | undefined {
     const { core } = node
     node.core = undefined
+    node.disk.crash()
     node.host.crash()
-    this.network.crash(node.host)
+    if (what === 'power') this.network.powerOff(node.host)
+    else this.network.crash(node.host)
     return core
   }
 
@@ -169,10 +211,12 @@ export class TestCluster {
       ...SINGLE_NODE,
       clusterName: 'test',
       nodeId: node.nodeId,
-      nodes: this.nodes.map(({ nodeId, address }) => ({ nodeId, address, zone: '' })),
+      nodes: this.#nodes
+        .slice(0, this.#bootstrapCount)
+        .map(({ nodeId, address }) => ({ nodeId, address, zone: '' })),
       regions: regions.map((region) => ({ ...DEFAULT_REGION, ...region })),
       partitionCount: 8,
-      replicationFactor: Math.min(3, this.nodes.length),
+      replicationFactor: Math.min(3, this.#bootstrapCount),
       ...this.#options.node,
     }
   }
