@@ -105,8 +105,16 @@ export function errorCodeFromWire(wire: number): ErrorCode {
   return codeByWire[wire] ?? 'INTERNAL'
 }
 
+/**
+ * How a connection failed. `refused`: the machine answered that nothing listens there. `reset`: an established stream
+ * broke off, or the other side went away without ending it. `timeout`: silence, which may be a cut, a hang or a slow peer.
+ */
+export type ConnectionFailure = 'refused' | 'reset' | 'timeout'
+
 export interface ErrorDetails {
   readonly cause?: unknown
+  /** Set where a connection failed and it is known how. */
+  readonly failure?: ConnectionFailure
   /** The node that answered, or could not be reached. */
   readonly node?: string
   readonly key?: string
@@ -117,12 +125,14 @@ export class CacheError extends Error {
   readonly code: ErrorCode
   readonly node: string | undefined
   readonly key: string | undefined
+  readonly failure: ConnectionFailure | undefined
 
   constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause })
     this.code = code
     this.node = details.node
     this.key = details.key
+    this.failure = details.failure
   }
 
   /** Whether the same call may succeed when made again. Never true when the outcome is unknown. */

@@ -47,6 +47,27 @@ export const FrameType = {
   propose: 0x25,
   commit: 0x26,
   forward: 0x27,
+  ask: 0x28,
+  fetchTail: 0x29,
+  syncBegin: 0x2a,
+  syncIds: 0x2b,
+  syncRange: 0x2c,
+  syncEnd: 0x2d,
+  compare: 0x2e,
+
+  prepare: 0x30,
+  acceptValue: 0x31,
+  contact: 0x32,
+  suggest: 0x33,
+  decided: 0x34,
+  fetch: 0x35,
+  record: 0x36,
+  found: 0x37,
+
+  gossipPing: 0x40,
+  gossipPingRequest: 0x41,
+  gossipUpdates: 0x42,
+  gossipPush: 0x43,
 
   welcome: 0x81,
   response: 0x82,
@@ -61,6 +82,20 @@ export const FrameType = {
   resume: 0xa4,
   accept: 0xa5,
   forwarded: 0xa7,
+  positions: 0xa8,
+  tail: 0xa9,
+  syncState: 0xaa,
+  compared: 0xab,
+
+  vote: 0xb0,
+  contacted: 0xb2,
+  fetched: 0xb4,
+  fetchedRecord: 0xb5,
+  founded: 0xb7,
+
+  gossipAck: 0xc0,
+  gossipNack: 0xc1,
+  gossipPull: 0xc3,
 } as const
 export type FrameType = (typeof FrameType)[keyof typeof FrameType]
 

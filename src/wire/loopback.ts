@@ -61,7 +61,10 @@ export class LoopbackNetwork {
     const accept = this.#acceptors.get(address)
     if (accept === undefined) {
       near.fail(
-        new CacheError('UNAVAILABLE', `nothing listens at ${address} in this process`, { node: address }),
+        new CacheError('UNAVAILABLE', `nothing listens at ${address} in this process`, {
+          node: address,
+          failure: 'refused',
+        }),
       )
       return near
     }
@@ -130,7 +133,10 @@ class LoopbackEnd implements FrameStream {
     if (this.#end !== 'open') return
     if (abort)
       this.peer?.fail(
-        new CacheError('UNAVAILABLE', 'the other side reset the stream', { node: this.address }),
+        new CacheError('UNAVAILABLE', 'the other side reset the stream', {
+          node: this.address,
+          failure: 'reset',
+        }),
       )
     else this.peer?.finish()
     this.#discard(undefined)
@@ -139,7 +145,10 @@ class LoopbackEnd implements FrameStream {
   /** Both ends learn of a broken connection. */
   reset(): void {
     this.fail(
-      new CacheError('UNAVAILABLE', `the connection to ${this.address} was reset`, { node: this.address }),
+      new CacheError('UNAVAILABLE', `the connection to ${this.address} was reset`, {
+        node: this.address,
+        failure: 'reset',
+      }),
     )
   }
 

@@ -45,10 +45,16 @@ export interface DialOptions {
   /** How long connecting may take. Default 1,000 ms. */
   readonly connectTimeoutMs?: number
   /** Streams with different lanes never share a connection, so that bulk data can't delay small frames. */
-  readonly lane?: 'operations' | 'bulk'
+  readonly lane?: Lane
 }
 
-/** Opens streams. A failure to connect is reported through `closed` with UNAVAILABLE. */
+/** `operations`: small frames. `bulk`: large values. `gossip`: who is alive, between nodes only; `control`: who owns what, likewise. */
+export type Lane = 'operations' | 'bulk' | 'gossip' | 'control'
+
+/**
+ * Opens streams. A failure to connect is reported through `closed` with UNAVAILABLE, whose `failure` tells a refused
+ * connection from one that timed out: the first is evidence that no process listens, the second is none.
+ */
 export interface Dialer {
   open(address: string, options: DialOptions, handler: FrameHandler): FrameStream
   /** Closes what it keeps between streams (connections). */

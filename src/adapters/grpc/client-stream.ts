@@ -14,7 +14,7 @@ import {
 import { connect as connectSocket } from 'node:net'
 import { status as Status } from '@grpc/grpc-js'
 import { parseAddress } from '../../kernel/address.ts'
-import { CacheError } from '../../kernel/errors.ts'
+import { CacheError, type ConnectionFailure } from '../../kernel/errors.ts'
 import type { DialOptions, FrameHandler } from '../../wire/transport.ts'
 import {
   DATA_FRAME_BYTES_MAX,
@@ -36,7 +36,8 @@ export class GrpcClientStream extends ExchangeStream {
   #pingDeadline: NodeJS.Timeout | undefined
   /** The status the node ended the stream with, once it has. */
   #status: { readonly code: number; readonly details: string } | undefined
-  #broken: string | undefined
+  /** The first word on what went wrong is the telling one. */
+  #broken: Error | undefined
 
   constructor(
     address: string,
@@ -69,9 +70,10 @@ export class GrpcClientStream extends ExchangeStream {
     const status = this.#status
     if (status?.code === Status.OK) return undefined
     if (status !== undefined) return errorOfStatus(status, this.#address)
-    const what = this.#broken ?? 'the connection was lost'
+    const what = this.#broken?.message ?? 'the connection was lost'
     return new CacheError('UNAVAILABLE', `the stream to ${this.#address} ended: ${what}`, {
       node: this.#address,
+      ...failureOf(this.#broken),
     })
   }
 
@@ -107,9 +109,8 @@ export class GrpcClientStream extends ExchangeStream {
       },
     })
     this.#session = session
-    // The first word on what went wrong is the telling one.
     session.on('error', (error: Error) => {
-      this.#broken ??= error.message
+      this.#broken ??= error
     })
     session.once('connect', () => {
       if (!session.destroyed) session.setLocalWindowSize(WINDOW_BYTES)
@@ -123,13 +124,13 @@ export class GrpcClientStream extends ExchangeStream {
     })
     this.attach(stream, handler)
     stream.on('error', (error: Error) => {
-      this.#broken ??= error.message
+      this.#broken ??= error
     })
     stream.on('response', (headers) => this.#responded(headers))
     stream.on('trailers', (trailers) => this.#note(trailers))
     this.startTimer(timeoutMs, () => {
       const message = `no connection to ${this.#address} within ${timeoutMs} ms: is the node running and reachable?`
-      this.abort(new CacheError('UNAVAILABLE', message, { node: this.#address }))
+      this.abort(new CacheError('UNAVAILABLE', message, { node: this.#address, failure: 'timeout' }))
     })
     this.#keepalive = setInterval(() => this.#ping(session), KEEPALIVE_TIME_MS)
   }
@@ -161,7 +162,7 @@ export class GrpcClientStream extends ExchangeStream {
     if (session.destroyed || session.connecting || this.#pingDeadline !== undefined) return
     this.#pingDeadline = setTimeout(() => {
       const message = `${this.#address} did not answer a ping within ${KEEPALIVE_TIMEOUT_MS} ms`
-      this.abort(new CacheError('UNAVAILABLE', message, { node: this.#address }))
+      this.abort(new CacheError('UNAVAILABLE', message, { node: this.#address, failure: 'timeout' }))
     }, KEEPALIVE_TIMEOUT_MS)
     session.ping(() => {
       clearTimeout(this.#pingDeadline)
@@ -169,6 +170,30 @@ export class GrpcClientStream extends ExchangeStream {
     })
   }
 }
+
+/** What the system's error says; `reset` when it names none, since then the other side closed the connection. */
+function failureOf(error: Error | undefined): { failure?: ConnectionFailure } {
+  // A host name with several addresses: refused only if each of them refused.
+  const errors: readonly Error[] = error instanceof AggregateError ? error.errors : error ? [error] : []
+  const codes = errors.map((one: NodeJS.ErrnoException) => one.code)
+  if (codes.length > 0 && codes.every((code) => code === 'ECONNREFUSED')) return { failure: 'refused' }
+  if (codes.includes('ETIMEDOUT')) return { failure: 'timeout' }
+  // Nothing is known of the process behind a name that does not resolve or a network without a way.
+  if (codes.some((code) => code !== undefined && NO_WAY.has(code))) return {}
+  return { failure: 'reset' }
+}
+
+const NO_WAY: ReadonlySet<string> = new Set([
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'EHOSTDOWN',
+  'ENETDOWN',
+  'EADDRNOTAVAIL',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'EMFILE',
+  'ENFILE',
+])
 
 /** gRPC percent-encodes its messages. */
 function decodeDetails(text: string): string {

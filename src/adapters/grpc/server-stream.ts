@@ -49,7 +49,7 @@ export class GrpcServerStream extends ExchangeStream {
 
   protected override reason(): CacheError | undefined {
     if (this.failure !== undefined || this.#endedInOrder || this.state === 'aborted') return this.failure
-    return new CacheError('UNAVAILABLE', `the stream from ${this.#peer} was reset`)
+    return new CacheError('UNAVAILABLE', `the stream from ${this.#peer} was reset`, { failure: 'reset' })
   }
 
   protected override released(): void {
