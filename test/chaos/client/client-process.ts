@@ -1,0 +1,139 @@
+/**
+ * A client of a chaos run as a process of its own, on the library of dist as applications use it. Does what the runner asks
+ * (messages.ts) and ends with it.
+ */
+
+import { createWriteStream, type WriteStream } from 'node:fs'
+import { pathToFileURL } from 'node:url'
+import type { Cache } from '../../../src/client/cache.ts'
+import type { ConnectOptions } from '../../../src/client/options.ts'
+import { HistoryRecorder, historyLine } from '../../../src/testing/history.ts'
+import { nowNs } from '../monotonic.ts'
+import { CheckedWorkload } from './checked-workload.ts'
+import { codeOf, Ledger } from './ledger.ts'
+import type {
+  ClientMethod,
+  ClientMethods,
+  ClientSettings,
+  ReadMode,
+  Request,
+  WorkloadResult,
+  WorkloadSettings,
+} from './messages.ts'
+import { OpenLoop } from './open-loop.ts'
+
+type Connect = (options: ConnectOptions) => Promise<Cache>
+
+/** Keys of a probe: enough to meet every primary. */
+const PROBES = 128
+
+class ChaosClient {
+  #cache: Cache | undefined
+  #settings: ClientSettings | undefined
+  #read: ReadMode = 'primary'
+  #ledger: Ledger | undefined
+  #run:
+    | { workload: CheckedWorkload; loop: OpenLoop; recorder: HistoryRecorder; file: WriteStream }
+    | undefined
+  #probes = 0
+
+  async connect(settings: ClientSettings): Promise<{ read: ReadMode }> {
+    this.#settings = settings
+    const library = pathToFileURL(`${settings.build}/dist/index.js`).href
+    const { connect } = (await import(library)) as { connect: Connect }
+    this.#cache = await connect({
+      nodes: settings.addresses,
+      timeout: settings.timeoutMs,
+      connectTimeout: 20_000,
+      name: `chaos-${settings.client}`,
+    })
+    this.#read = await this.#bestRead()
+    return { read: this.#read }
+  }
+
+  async run(settings: WorkloadSettings): Promise<null> {
+    const { client, seed } = this.#require(this.#settings)
+    const cache = this.#require(this.#cache)
+    const file = createWriteStream(settings.historyFile)
+    const recorder = new HistoryRecorder(nowNs, (operation) => file.write(`${historyLine(operation)}\n`))
+    const workload = new CheckedWorkload(cache, recorder, settings, { client, seed, read: this.#read })
+    this.#ledger = new Ledger(cache, client, seed, this.#read)
+    const loop = new OpenLoop(2 * settings.ledgerRate, this.#ledger.next)
+    workload.start()
+    this.#run = { workload, loop, recorder, file }
+    return null
+  }
+
+  async stop(): Promise<WorkloadResult> {
+    const { workload, loop, recorder, file } = this.#require(this.#run)
+    const [samples] = await Promise.all([loop.stop(), workload.stop()])
+    recorder.close()
+    await new Promise<void>((resolve) => file.end(resolve))
+    return {
+      operations: workload.operations,
+      unknown: workload.unknown,
+      failed: workload.failed,
+      codes: Object.fromEntries(workload.codes),
+      samples,
+      ledger: this.#require(this.#ledger).counts,
+      problems: workload.problems.slice(0, 20),
+    }
+  }
+
+  readLedger(): Promise<ClientMethods['readLedger']['result']> {
+    return this.#require(this.#ledger).verify()
+  }
+
+  async probe({ timeoutMs }: { timeoutMs: number }): Promise<{ problem: string | undefined }> {
+    const cache = this.#require(this.#cache)
+    const round = this.#probes++
+    const entries = Array.from({ length: PROBES }, (_, at) => [`probe-${round}-${at}`, at] as const)
+    try {
+      const results = await cache.mset(entries, { durability: 'all', ttl: 10_000, timeout: timeoutMs })
+      const failed = [...results.values()].find((result) => 'code' in result)
+      return { problem: failed === undefined ? undefined : codeOf(failed) }
+    } catch (error) {
+      return { problem: codeOf(error) }
+    }
+  }
+
+  async close(): Promise<null> {
+    await this.#cache?.close()
+    return null
+  }
+
+  async #bestRead(): Promise<ReadMode> {
+    try {
+      await this.#require(this.#cache).get('which-read', { read: 'linearizable' as 'primary' })
+      return 'linearizable'
+    } catch (error) {
+      const code = codeOf(error)
+      if (code === 'UNSUPPORTED' || code === 'INVALID_ARGUMENT') return 'primary'
+      throw error
+    }
+  }
+
+  #require<T>(part: T | undefined): T {
+    if (part === undefined) throw new Error('asked out of order')
+    return part
+  }
+}
+
+const client = new ChaosClient()
+const methods: Record<ClientMethod, (params: never) => Promise<unknown>> = {
+  connect: (params) => client.connect(params),
+  run: (params) => client.run(params),
+  stop: () => client.stop(),
+  readLedger: () => client.readLedger(),
+  probe: (params) => client.probe(params),
+  close: () => client.close(),
+}
+
+process.on('message', ({ id, method, params }: Request) => {
+  methods[method](params as never).then(
+    (result) => process.send?.({ id, result }),
+    (error: unknown) =>
+      process.send?.({ id, error: error instanceof Error ? (error.stack ?? error.message) : String(error) }),
+  )
+})
+process.once('disconnect', () => process.exit())

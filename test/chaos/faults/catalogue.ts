@@ -1,0 +1,28 @@
+/** The faults there are, by the names that `--faults` takes. */
+
+import type { Fault } from './fault.ts'
+import { clock, disk } from './machine-faults.ts'
+import { away, clientCut, cut, delay, isolate, oneWay, reset } from './network-faults.ts'
+import { kill, restart, rolling, stall, stop, wipe } from './process-faults.ts'
+
+export const FAULTS = {
+  kill,
+  wipe,
+  restart,
+  stop,
+  stall,
+  rolling,
+  cut,
+  isolate,
+  away,
+  'one-way': oneWay,
+  'client-cut': clientCut,
+  delay,
+  reset,
+  disk,
+  clock,
+} as const satisfies Record<string, Fault>
+
+export type FaultName = keyof typeof FAULTS
+
+export const FAULT_NAMES: readonly FaultName[] = Object.keys(FAULTS) as FaultName[]

@@ -1,0 +1,89 @@
+/**
+ * Whether the cluster is whole: every node runs, every partition is served, and every write is acknowledged by all replicas in sync.
+ * Where the command line has `cluster safe` it is asked too, for it knows of replicas that are missing.
+ */
+
+import { execFile } from 'node:child_process'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { ClientHandle } from './client/client-handle.ts'
+import type { ChaosCluster } from './cluster/chaos-cluster.ts'
+import { nowMs } from './monotonic.ts'
+import type { End } from './network/network.ts'
+
+const POLL_MS = 100
+const PROBE_TIMEOUT_MS = 2_000
+const COMMAND_TIMEOUT_MS = 10_000
+
+export class Safety {
+  readonly #cluster: ChaosCluster
+  readonly #client: ClientHandle
+  /** The end from which the command line is run. */
+  readonly #end: End
+  readonly #healMs: number
+  #hasCommand = false
+
+  constructor(cluster: ChaosCluster, client: ClientHandle, healMs: number) {
+    this.#cluster = cluster
+    this.#client = client
+    this.#end = client.end
+    this.#healMs = healMs
+  }
+
+  /** How it is found out, for the report. */
+  get how(): string {
+    return this.#hasCommand
+      ? '`ringcache cluster safe` and writes to all replicas in sync'
+      : 'writes to all replicas in sync'
+  }
+
+  /** Looks whether the command line can tell. */
+  async detect(): Promise<void> {
+    // The help of an unknown command is that of the program.
+    const { output } = await this.#ringcache(['cluster', '--help'])
+    this.#hasCommand = /^\s+safe\b/m.test(output)
+  }
+
+  /** @throws when it takes longer than allowed, with what is still missing. */
+  async wait(): Promise<void> {
+    const giveUpAt = nowMs() + this.#healMs
+    for (;;) {
+      const problem = await this.problem()
+      if (problem === undefined) return
+      if (nowMs() > giveUpAt)
+        throw new Error(`the cluster is not whole ${this.#healMs / 1000} s after the fault ended: ${problem}`)
+      await sleep(POLL_MS)
+    }
+  }
+
+  async problem(): Promise<string | undefined> {
+    const down = this.#cluster.nodes.filter((node) => !node.isRunning).map(({ id }) => id)
+    if (down.length > 0) return `${down.join(', ')} not running`
+    const { problem } = await this.#client.call('probe', { timeoutMs: PROBE_TIMEOUT_MS })
+    if (problem !== undefined) return `a write to all replicas ends ${problem}`
+    if (!this.#hasCommand) return undefined
+    const { code, output } = await this.#ringcache(['cluster', 'safe', ...this.#nodesOption()])
+    return code === 0 ? undefined : `cluster safe says ${code}: ${output.trim().slice(0, 300)}`
+  }
+
+  #nodesOption(): string[] {
+    return ['--nodes', this.#cluster.running.map(({ id }) => this.#cluster.network.addressOf(id)).join(',')]
+  }
+
+  #ringcache(words: readonly string[]): Promise<{ code: number; output: string }> {
+    const { command, args, env } = this.#cluster.network.launch(this.#end, process.execPath, [
+      this.#cluster.main,
+      ...words,
+    ])
+    return new Promise((resolve) => {
+      execFile(
+        command,
+        args,
+        { env: { ...process.env, ...env }, timeout: COMMAND_TIMEOUT_MS },
+        (error, stdout, stderr) => {
+          const code = error === null ? 0 : typeof error.code === 'number' ? error.code : 1
+          resolve({ code, output: `${stdout}${stderr}` })
+        },
+      )
+    })
+  }
+}
