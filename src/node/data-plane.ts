@@ -9,8 +9,10 @@ import type { Clock } from '../kernel/clock.ts'
 import { CacheError } from '../kernel/errors.ts'
 import type { Log } from '../kernel/log.ts'
 import type { MemoryAccount } from '../kernel/memory-account.ts'
+import type { BrokenRules } from '../kernel/rule-switch.ts'
 import { every, type Scheduler, type Timer } from '../kernel/scheduler.ts'
 import type { Uncompress } from '../replication/atomic-group.ts'
+import type { ClusterPort } from '../replication/cluster-port.ts'
 import { Replicator } from '../replication/replicator.ts'
 import { encodeTopology } from '../topology/codec.ts'
 import type { NodeIndex, Topology } from '../topology/topology.ts'
@@ -33,14 +35,16 @@ export interface DataPlanePorts {
   readonly memory: MemoryAccount
   readonly uncompress: Uncompress
   readonly options: NodeOptions
+  /** What replication needs of the cluster around it; undefined: the topology never changes. */
+  readonly cluster?: ClusterPort
+  readonly brokenRules?: BrokenRules | undefined
 }
 
 export class DataPlane {
-  readonly topology: Topology
   readonly clusterId: string
-  /** The topology as clients may see it, encoded. */
-  readonly clientTopology: Uint8Array
-  readonly nodeTopology: Uint8Array
+  #topology: Topology
+  #clientTopology: Uint8Array
+  #nodeTopology: Uint8Array
   readonly engine: Engine
   readonly replicator: Replicator
   readonly dispatcher: Dispatcher
@@ -57,10 +61,10 @@ export class DataPlane {
     if (topology.hashKey === undefined) throw new CacheError('INTERNAL', 'a topology without its hash key')
     this.#ports = ports
     const { clock, scheduler, log, memory, uncompress, options } = ports
-    this.topology = topology
+    this.#topology = topology
     this.clusterId = topology.clusterId
-    this.clientTopology = encodeTopology(topology, 'client')
-    this.nodeTopology = encodeTopology(topology, 'node')
+    this.#clientTopology = encodeTopology(topology, 'client')
+    this.#nodeTopology = encodeTopology(topology, 'node')
     this.engine = new Engine({ hashKey: topology.hashKey, memory })
     this.replicator = new Replicator(
       {
@@ -71,6 +75,8 @@ export class DataPlane {
         log,
         uncompress,
         removed: (regionId, why) => this.counters.removed(regionId, why),
+        cluster: ports.cluster,
+        brokenRules: ports.brokenRules,
       },
       {
         backlogBytes: options.backlogBytes,
@@ -96,6 +102,32 @@ export class DataPlane {
       new ByteWriter(4096),
     )
     this.#timer = every(scheduler, MAINTENANCE_MS, () => this.#maintain())
+  }
+
+  get topology(): Topology {
+    return this.#topology
+  }
+
+  /** The topology as clients may see it, encoded. */
+  get clientTopology(): Uint8Array {
+    return this.#clientTopology
+  }
+
+  get nodeTopology(): Uint8Array {
+    return this.#nodeTopology
+  }
+
+  /**
+   * Takes up a newer topology of the same cluster; an older one is ignored.
+   * @param self this node's position in it; −1: it has no role.
+   * @param encoded as nodes hold it
+   */
+  adopt(topology: Topology, self: NodeIndex, encoded: Uint8Array = encodeTopology(topology, 'node')): void {
+    if (topology.epoch <= this.#topology.epoch) return
+    this.#topology = topology
+    this.#clientTopology = encodeTopology(topology, 'client')
+    this.#nodeTopology = encoded
+    this.replicator.adopt(topology, self)
   }
 
   /** Figures of one region on this node; `entries` and `bytes` count what this node is primary of. */

@@ -1,6 +1,7 @@
 /**
- * The backlog of one node: the newest operations it ordered, over all partitions, in the order it ordered them. Peers
- * read from it through cursors, so no operation is queued per peer, and a replica that was away catches up from it.
+ * The backlog of one node: the newest operations it ordered or applied as a backup, over all partitions, in that order. Peers
+ * read from it through cursors, so no operation is queued per peer, and a replica that was away catches up from it. Backups
+ * keep what they apply too, so that whichever of them takes over can bring the others up.
  *
  * Effects stand in a ring of bytes; columns beside it say for each record its place, its partition, its sequence and
  * where the partition's next record is. Records are numbered from 0 on; `first` is the oldest kept, `end` the next.
@@ -13,6 +14,7 @@
  * Bounded by bytes and by records; what is overwritten is reported, so that a replica that still lacked it can be marked.
  */
 
+import { copyBytes } from '../engine/record.ts'
 import type { ByteWriter } from '../kernel/bytes.ts'
 
 /** What a record keeps alive outside the ring: the blocks of a large value. */
@@ -71,7 +73,10 @@ export class Backlog {
     return this.#heldBytes
   }
 
-  /** Appends an effect and returns its record's number. `previous` is the partition's newest record, or NO_RECORD. */
+  /**
+   * Appends the effect in `effect[start..start + effectBytes)` and returns its record's number. `previous` is the
+   * partition's newest record, or NO_RECORD.
+   */
   append(
     partition: number,
     epoch: number,
@@ -80,6 +85,7 @@ export class Backlog {
     effectBytes: number,
     previous: number,
     pinned: Pinned | undefined,
+    start = 0,
   ): number {
     const bytes = effectBytes + (pinned?.byteLength ?? 0)
     while (this.first < this.end && (this.#heldBytes + bytes > this.bytesMax || this.#full())) this.#drop()
@@ -87,7 +93,7 @@ export class Backlog {
     const record = this.end++
     const slot = record & this.#mask
     const target = this.#place(effectBytes, slot)
-    target.set(effect.subarray(0, effectBytes), this.#offset[slot] as number)
+    copyBytes(effect, start, start + effectBytes, target, this.#offset[slot] as number)
     this.#length[slot] = effectBytes
     this.#partition[slot] = partition
     this.#epoch[slot] = epoch
@@ -117,6 +123,15 @@ export class Backlog {
   }
   pinned(record: number): Pinned | undefined {
     return this.#pinned.get(record)
+  }
+
+  /** Overwrites the last four bytes of the record's effect: the number of its stage, which is another on each node. */
+  patchStage(record: number, stageId: number): void {
+    const slot = record & this.#mask
+    const chunk = this.#chunks[(this.#chunk[slot] as number) - this.#chunkBase]
+    if (chunk === undefined) return
+    const at = (this.#offset[slot] as number) + (this.#length[slot] as number) - 4
+    for (let i = 0; i < 4; i++) chunk[at + i] = stageId >>> (8 * i)
   }
 
   /** Appends the record's effect to `w`. */

@@ -1,20 +1,21 @@
 /**
  * The primary's end of replication to one peer: sends what the backlog holds for it, counts what it acknowledged.
  *
- * A cursor runs over the backlog; every record of a partition of which the peer is an in-sync member goes out once, in
- * order. What a member lacks besides (after a reconnect, a refusal, a large value that came late) is sent from the
+ * Under each epoch the peer is first asked what it holds, by which it adopts the epoch. Then a cursor runs over the backlog;
+ * every record of a partition of which the peer is an in-sync member (or a learner) goes out once, in order. What a member lacks besides (after a reconnect, a refusal, a large value that came late) is sent from the
  * backlog by a catch-up, partition by partition.
  *
  * Invariants:
  * - a member is sent its records in sequence order without a gap, or it is not `following`;
  * - bytes sent and not acknowledged are at most `windowBytes`, plus one frame;
- * - only an ACK moves `acked`, and never past what the peer said it applied.
+ * - only an ACK or an answer moves `acked`, and never past what the peer said it applied under the present epoch.
  */
 
 import { ByteWriter } from '../kernel/bytes.ts'
 import type { NodeIndex } from '../topology/topology.ts'
 import { beginFrame, FrameType, finishFrame, REQUEST_FRAME_BYTES_TARGET } from '../wire/frames.ts'
 import { type Ack, type RejectedPartition, Rejection, type ReplicaPosition } from '../wire/peer-frames.ts'
+import { ASKS_PER_FRAME, type Ask, encodeAsk, type Position, PositionStatus } from '../wire/replica-frames.ts'
 import type { FrameStream } from '../wire/transport.ts'
 import { type Backlog, NO_RECORD } from './backlog.ts'
 import type { SessionOutcomes } from './operation-table.ts'
@@ -24,8 +25,8 @@ export interface PeerLogPorts {
   readonly backlog: Backlog
   wallMs(): number
   monotonicMs(): number
-  /** Replicas this node is primary of. */
   replica(partition: number): Replica | undefined
+  /** Replicas this node is primary of, or about to be. */
   primaries(): Iterable<Replica>
   /** All sessions that have outcomes. */
   sessions(): Iterable<SessionOutcomes>
@@ -33,30 +34,47 @@ export interface PeerLogPorts {
   missingStage(node: NodeIndex, record: number): boolean
   /** Members' `acked` rose: complete what waited. */
   advanced(replica: Replica): void
-  /** The member was left out for good. */
+  /** The peer's memory is full. */
+  full(replica: Replica, member: Member): void
+  /** The member can't be brought up from the backlog. */
   lagging(replica: Replica, member: Member, why: string): void
+  /** The peer adopted the epoch of a replica that is being taken over. */
+  answered(replica: Replica, node: NodeIndex, position: Position): void
+  /** A learner adopted the epoch. */
+  learnerReady(replica: Replica, learner: Member, position: Position): void
   /** Logs contradict each other: a bug, reported loudly. */
   diverged(replica: Replica, what: string): void
+  /** Counts frames to all peers: which were sent after a given moment. */
+  nextStamp(): number
+  /** Broken by a test: acknowledgements of an older epoch count. */
+  readonly keepsAcks?: boolean
 }
 
-/** What one frame carried: for each record its partition and sequence. */
+/** What one frame carried: for each record its partition, epoch and sequence. */
 class SentFrame {
   frameNumber = 0
   bytes = 0
   count = 0
+  sentMs = 0
+  stamp = 0
   partitions: Int32Array = new Int32Array(64)
+  epochs: Uint32Array = new Uint32Array(64)
   sequences: Float64Array = new Float64Array(64)
 
-  add(partition: number, sequence: number): void {
+  add(partition: number, partitionEpoch: number, sequence: number): void {
     if (this.count === this.partitions.length) {
       const partitions = new Int32Array(this.count * 2)
       partitions.set(this.partitions)
       this.partitions = partitions
+      const epochs = new Uint32Array(this.count * 2)
+      epochs.set(this.epochs)
+      this.epochs = epochs
       const sequences = new Float64Array(this.count * 2)
       sequences.set(this.sequences)
       this.sequences = sequences
     }
     this.partitions[this.count] = partition
+    this.epochs[this.count] = partitionEpoch
     this.sequences[this.count++] = sequence
   }
 }
@@ -82,6 +100,12 @@ export class PeerLog {
   #w: ByteWriter = new ByteWriter(16 * 1024)
   lastAckMs = 0
   lastSentMs = 0
+  /** When the newest frame was sent that the peer acknowledged: from then on it grants. */
+  grantSentMs: number = Number.NEGATIVE_INFINITY
+  /** Stamp of the newest frame that the peer acknowledged. */
+  ackedStamp = 0
+  /** Partitions of which it is to be asked what it holds. */
+  readonly #asks = new Set<Replica>()
   /** Sessions whose watermark the peer has yet to learn. */
   readonly moved: Set<SessionOutcomes> = new Set()
   /** Records sent again after a reconnect or refusal. */
@@ -122,14 +146,15 @@ export class PeerLog {
     const held = new Map<number, ReplicaPosition>()
     for (const position of positions) held.set(position.partition, position)
     for (const replica of this.#ports.primaries()) {
-      const member = replica.member(this.node)
+      const member = replica.follower(this.node)
       if (member === undefined || member.state === 'lagging') continue
       const position = held.get(replica.partition)
-      if (position === undefined || position.partitionEpoch !== replica.partitionEpoch) {
-        this.#leaveOut(replica, member, 'it holds no copy of this epoch')
-        continue
+      const known = position !== undefined && position.partitionEpoch === replica.partitionEpoch
+      if (known && replica.role === 'primary' && member.session === 0) {
+        this.#resume(replica, member, position.lastSequence)
+      } else {
+        this.ask(replica)
       }
-      this.#resume(replica, member, position.lastSequence)
     }
     // Watermarks that moved while nobody listened: without them the peer would keep what no client asks for any more.
     for (const session of this.#ports.sessions()) this.moved.add(session)
@@ -143,11 +168,56 @@ export class PeerLog {
     this.#inFlightBytes = 0
     this.#sent.length = 0
     this.#catchUps.length = 0
+    this.#asks.clear()
     this.moved.clear()
+  }
+
+  /** Asks the peer, at the next flush, to adopt the replica's epoch and to say what it holds. */
+  ask(replica: Replica): void {
+    const member = replica.follower(this.node)
+    if (member === undefined) return
+    member.state = 'unknown'
+    if (this.#following) this.#asks.add(replica)
+  }
+
+  /** Asks again what was not answered. */
+  askAgain(): void {
+    if (!this.#following) return
+    for (const replica of this.#ports.primaries()) {
+      if (replica.follower(this.node)?.state === 'unknown') this.#asks.add(replica)
+    }
+  }
+
+  /** What the peer answered. */
+  positioned(positions: readonly Position[]): void {
+    for (const position of positions) {
+      const replica = this.#ports.replica(position.partition)
+      const member = replica?.follower(this.node)
+      if (replica === undefined || member === undefined || member.state !== 'unknown') continue
+      if (position.partitionEpoch !== replica.partitionEpoch || position.status !== PositionStatus.adopted)
+        continue
+      if (member.session > 0) this.#ports.learnerReady(replica, member, position)
+      else if (replica.role === 'taking-over') this.#ports.answered(replica, this.node, position)
+      else this.#resume(replica, member, position.lastSequence)
+    }
+    this.flush()
+  }
+
+  /** The follower holds everything up to `lastSequence` under this epoch: it gets what comes behind. */
+  follow(replica: Replica, follower: Member, lastSequence: number): void {
+    this.#resume(replica, follower, lastSequence)
+  }
+
+  /** Sends a frame of its own in order with the log. @returns whether there is a stream */
+  send(message: Uint8Array): boolean {
+    if (!this.#following || this.#stream === undefined) return false
+    this.#stream.send(message)
+    return true
   }
 
   /** Sends what is due, as far as the window allows: records, and the watermarks that `moved`. */
   flush(): void {
+    if (this.#asks.size > 0) this.#sendAsks()
     while (this.#following && this.#inFlightBytes < this.#windowBytes) {
       const frame = this.#spare.pop() ?? new SentFrame()
       frame.count = 0
@@ -183,13 +253,17 @@ export class PeerLog {
     for (const frame of this.#sent) {
       if (isLater(frame.frameNumber, ack.frameNumber)) break
       done++
+      this.grantSentMs = frame.sentMs
+      this.ackedStamp = frame.stamp
       this.#inFlightBytes -= frame.bytes
       for (let i = 0; i < frame.count; i++) {
         const partition = frame.partitions[i] as number
         if (rejected.length > 0 && rejected.some((one) => one.partition === partition)) continue
         const replica = this.#ports.replica(partition)
-        const member = replica?.member(this.node)
+        const member = replica?.follower(this.node)
         if (replica === undefined || member === undefined) continue
+        // What was acknowledged under an older epoch says nothing about this one ◆.
+        if (!this.#countsEpoch(frame.epochs[i] as number, replica)) continue
         const sequence = frame.sequences[i] as number
         if (sequence > member.acked) {
           member.acked = sequence
@@ -207,7 +281,7 @@ export class PeerLog {
   /** The peer holds a large value that records waited for. */
   staged(): void {
     for (const replica of this.#ports.primaries()) {
-      const member = replica.member(this.node)
+      const member = replica.follower(this.node)
       if (member?.state === 'awaiting') this.#catchUp(replica, member)
     }
     this.flush()
@@ -215,8 +289,9 @@ export class PeerLog {
 
   #rejected(one: RejectedPartition, touched: Set<Replica>): void {
     const replica = this.#ports.replica(one.partition)
-    const member = replica?.member(this.node)
+    const member = replica?.follower(this.node)
     if (replica === undefined || member === undefined || member.state === 'lagging') return
+    if (member.state === 'unknown') return
     const sameEpoch = one.partitionEpoch === replica.partitionEpoch
     if (sameEpoch && one.lastSequence > member.acked && one.lastSequence <= replica.lastSequence) {
       member.acked = one.lastSequence
@@ -231,10 +306,17 @@ export class PeerLog {
         this.#resume(replica, member, one.lastSequence)
         return
       case Rejection.full:
-        this.#leaveOut(replica, member, 'its memory is full')
+        member.sent = one.lastSequence
+        this.#ports.full(replica, member)
+        return
+      case Rejection.epoch:
+        // Records of an older epoch, refused after the peer had said what it holds under this one.
+        if (sameEpoch) this.#resume(replica, member, one.lastSequence)
+        else if (one.partitionEpoch < replica.partitionEpoch) this.ask(replica)
+        else member.state = 'unknown'
         return
       default:
-        this.#leaveOut(replica, member, sameEpoch ? 'it has no role' : 'it is under another epoch')
+        this.ask(replica)
     }
   }
 
@@ -268,8 +350,12 @@ export class PeerLog {
     }
     member.state = 'behind'
     const waiting = this.#catchUps.find((one) => one.replica === replica)
-    if (waiting === undefined) this.#catchUps.push({ replica, member, record })
-    else waiting.record = record
+    if (waiting === undefined) {
+      this.#catchUps.push({ replica, member, record })
+    } else {
+      waiting.member = member
+      waiting.record = record
+    }
   }
 
   #leaveOut(replica: Replica, member: Member, why: string): void {
@@ -314,9 +400,10 @@ export class PeerLog {
     while (this.#cursor < backlog.end && this.#w.length < REQUEST_FRAME_BYTES_TARGET) {
       const record = this.#cursor++
       const replica = this.#ports.replica(backlog.partition(record))
-      const member = replica?.member(this.node)
+      const member = replica?.follower(this.node)
       if (replica === undefined || member === undefined || member.state !== 'following') continue
-      if (backlog.sequence(record) <= member.sent) continue
+      // Records before the first belong to a log that this replica has given up.
+      if (backlog.sequence(record) <= member.sent || record < replica.firstRecord) continue
       if (this.#ports.missingStage(this.node, record)) {
         member.state = 'awaiting'
         continue
@@ -336,7 +423,7 @@ export class PeerLog {
     w.varint(backlog.effectBytes(record))
     backlog.copyEffect(record, w)
     member.sent = sequence
-    frame.add(replica.partition, sequence)
+    frame.add(replica.partition, replica.partitionEpoch, sequence)
   }
 
   #begin(watermarks: readonly SessionOutcomes[]): void {
@@ -356,11 +443,30 @@ export class PeerLog {
   #send(frame: SentFrame): void {
     const message = finishFrame(this.#w)
     frame.frameNumber = this.#frameNumber
+    frame.stamp = this.#ports.nextStamp()
     frame.bytes = message.length
     this.#inFlightBytes += message.length
     this.#sent.push(frame)
     this.lastSentMs = this.#ports.monotonicMs()
+    frame.sentMs = this.lastSentMs
     this.#stream?.send(message)
+  }
+
+  #countsEpoch(partitionEpoch: number, replica: Replica): boolean {
+    return partitionEpoch === replica.partitionEpoch || this.#ports.keepsAcks === true
+  }
+
+  #sendAsks(): void {
+    const asks: Ask[] = []
+    for (const replica of this.#asks) {
+      const member = replica.follower(this.node)
+      if (member?.state !== 'unknown') continue
+      const { partition, partitionEpoch } = replica
+      asks.push({ partition, partitionEpoch, session: member.session })
+    }
+    this.#asks.clear()
+    for (let at = 0; at < asks.length; at += ASKS_PER_FRAME)
+      this.send(encodeAsk(asks.slice(at, at + ASKS_PER_FRAME)))
   }
 }
 

@@ -497,6 +497,7 @@ export class Primary {
       staged === undefined ? undefined : () => staged.value,
     )
     replica.lastSequence = sequence
+    replica.lastEpoch = replica.partitionEpoch
     replica.clockMs = nowMs
     this.#ports.logged(replica, w.bytes, w.length, staged)
     if (outcome !== undefined) {

@@ -14,22 +14,26 @@ import type { Scheduler } from '../kernel/scheduler.ts'
 import type { NodeIndex } from '../topology/topology.ts'
 import { encodeAck, type RejectedPartition, Rejection, type ReplicaPosition } from '../wire/peer-frames.ts'
 import type { FrameStream } from '../wire/transport.ts'
-import type { Applier } from './applier.ts'
+import { type LogFollower, SESSION_GRACE_MS } from './log-follower.ts'
 import type { OperationTable } from './operation-table.ts'
 import type { Replica } from './replica.ts'
-import type { StageInbox } from './stage-inbox.ts'
 
-/** A backup keeps a session's outcomes longer than its primary: else it would meet counters without their watermark. */
-const SESSION_GRACE_MS = 30_000
 const TIME_MS_END = 2 ** 48
 
 export interface ReceiverPorts {
-  readonly applier: Applier
+  readonly follower: LogFollower
   readonly operations: OperationTable
-  readonly stages: StageInbox
   readonly clock: Clock
   readonly scheduler: Scheduler
   replica(partition: number): Replica | undefined
+  opened(receiver: ReplicaReceiver): void
+  closed(receiver: ReplicaReceiver): void
+  /** An acknowledgement goes out: it grants the sender a lease. */
+  acknowledging(node: NodeIndex): void
+  /** A learner applied more of the log. */
+  learned(replica: Replica): void
+  /** Broken by a test: records of any epoch are applied. */
+  readonly takesAnyEpoch: boolean
 }
 
 export class ReplicaReceiver {
@@ -49,6 +53,7 @@ export class ReplicaReceiver {
     this.node = node
     this.#stream = stream
     this.#ports = ports
+    ports.opened(this)
   }
 
   /** What this node holds of the partitions that the sender is primary of. */
@@ -70,10 +75,7 @@ export class ReplicaReceiver {
     if (!(senderWallMs >= 0 && senderWallMs < TIME_MS_END)) {
       throw new CacheError('PROTOCOL_ERROR', `a log sent at the time ${senderWallMs}`)
     }
-    if (!this.#ackDue) {
-      this.#ackDue = true
-      this.#ports.scheduler.endOfTurn(() => this.#acknowledge())
-    }
+    this.#acknowledgeSoon()
     for (let count = r.varint(); count > 0; count--) {
       const session = this.#ports.operations.session(r.uint32(), r.uint32())
       session.lastWriteMs = this.#ports.clock.monotonicMs() + SESSION_GRACE_MS
@@ -104,7 +106,31 @@ export class ReplicaReceiver {
   }
 
   close(): void {
+    if (this.#closed) return
     this.#closed = true
+    this.#ports.closed(this)
+  }
+
+  /** Answers a frame that is none of the log. */
+  send(message: Uint8Array): void {
+    if (!this.#closed) this.#stream.send(message)
+  }
+
+  /** The replica came under another epoch of this sender: what was refused of it before is of no account. */
+  admit(partition: number): void {
+    this.#rejected.delete(partition)
+  }
+
+  /** The replica left this sender's epoch: it is told with the next ACK, which is its last moment to count on this node. */
+  revoke(partition: number, partitionEpoch: number, lastSequence: number): void {
+    this.#reject(partition, Rejection.epoch, partitionEpoch, lastSequence)
+    this.#acknowledgeSoon()
+  }
+
+  #acknowledgeSoon(): void {
+    if (this.#ackDue || this.#closed) return
+    this.#ackDue = true
+    this.#ports.scheduler.endOfTurn(() => this.#acknowledge())
   }
 
   #record(
@@ -118,45 +144,34 @@ export class ReplicaReceiver {
     senderWallMs: number,
   ): void {
     const replica = this.#ports.replica(partition)
-    if (replica === undefined || replica.role !== 'backup') {
-      this.#reject(partition, Rejection.noRole, 0, 0)
+    if (replica === undefined || (replica.role !== 'backup' && replica.role !== 'learner')) {
+      this.#reject(partition, Rejection.noRole, replica?.partitionEpoch ?? 0, 0)
       return
     }
-    if (replica.partitionEpoch !== partitionEpoch || replica.primary !== this.node) {
+    const fenced = replica.partitionEpoch !== partitionEpoch || replica.primary !== this.node
+    if (fenced && !this.#ports.takesAnyEpoch) {
       this.#reject(partition, Rejection.epoch, replica.partitionEpoch, replica.lastSequence)
       return
     }
-    if (sequence <= replica.lastSequence) return
-    if (sequence !== replica.lastSequence + 1) {
-      this.#reject(partition, Rejection.gap, partitionEpoch, replica.lastSequence)
-      return
+    switch (
+      this.#ports.follower.apply(replica, this.node, body, start, end, versionEpoch, sequence, senderWallMs)
+    ) {
+      case 'applied':
+        this.applied++
+        if (replica.role === 'learner') this.#ports.learned(replica)
+        return
+      case 'repeated':
+        return
+      case 'gap':
+        this.#reject(partition, Rejection.gap, partitionEpoch, replica.lastSequence)
+        return
+      case 'notStaged':
+        this.#reject(partition, Rejection.notStaged, partitionEpoch, replica.lastSequence)
+        return
+      case 'full':
+        this.#reject(partition, Rejection.full, partitionEpoch, replica.lastSequence)
+        return
     }
-    const { applier, stages, clock } = this.#ports
-    const stageId = applier.stageOf(body, start, end)
-    if (stageId >= 0 && !stages.has(this.node, stageId)) {
-      this.#reject(partition, Rejection.notStaged, partitionEpoch, replica.lastSequence)
-      return
-    }
-    try {
-      applier.apply(
-        replica,
-        body,
-        start,
-        end,
-        versionEpoch,
-        sequence,
-        clock.monotonicMs() + SESSION_GRACE_MS,
-        (id) => stages.peek(this.node, id),
-      )
-    } catch (error) {
-      if (!(error instanceof CacheError) || error.code !== 'OVERLOADED') throw error
-      this.#reject(partition, Rejection.full, partitionEpoch, replica.lastSequence)
-      return
-    }
-    if (stageId >= 0) stages.take(this.node, stageId)
-    replica.lastSequence = sequence
-    if (senderWallMs > replica.clockMs) replica.clockMs = senderWallMs
-    this.applied++
   }
 
   #reject(partition: number, reason: number, partitionEpoch: number, lastSequence: number): void {
@@ -168,6 +183,7 @@ export class ReplicaReceiver {
     if (this.#closed) return
     const rejected = this.#rejected.size === 0 ? [] : [...this.#rejected.values()]
     if (this.#rejected.size > 0) this.#rejected = new Map()
+    this.#ports.acknowledging(this.node)
     this.#stream.send(encodeAck(this.#lastFrame, rejected))
   }
 }

@@ -1,13 +1,18 @@
 /**
  * Replication of one node: its copies of partitions, the backlog of what it orders, the log to each peer. It brings the
  * parts together and owns their timers; what each does is said in its own file.
+ *
+ * Roles follow the topology, epoch by epoch as they are learned (some may be skipped), or the primary of a later epoch that
+ * asks before this node has learned of it.
  */
 
 import type { Engine, LargeValue } from '../engine/engine.ts'
+import { ByteReader } from '../kernel/bytes.ts'
 import type { Clock } from '../kernel/clock.ts'
 import { CacheError } from '../kernel/errors.ts'
 import type { Log } from '../kernel/log.ts'
 import type { MemoryAccount } from '../kernel/memory-account.ts'
+import { type BrokenRules, keeps } from '../kernel/rule-switch.ts'
 import { every, type Scheduler, type Timer } from '../kernel/scheduler.ts'
 import {
   type Durability,
@@ -15,21 +20,35 @@ import {
   groupOf,
   locate,
   type NodeIndex,
+  type PartitionRecord,
   type RegionRecord,
   type Topology,
 } from '../topology/topology.ts'
+import { FrameType } from '../wire/frames.ts'
 import type { Ack, ReplicaPosition } from '../wire/peer-frames.ts'
+import { decodeAsk, decodeFetchTail, decodePositions, encodePositions } from '../wire/replica-frames.ts'
 import type { FrameStream } from '../wire/transport.ts'
+import { changeOf } from './adoption.ts'
 import { Applier } from './applier.ts'
 import { AtomicGroup, type Uncompress } from './atomic-group.ts'
-import { Backlog } from './backlog.ts'
+import { Backlog, NO_RECORD, type Pinned } from './backlog.ts'
+import { type ClusterPort, staticCluster } from './cluster-port.ts'
+import { EpochFence } from './epoch-fence.ts'
+import { Leadership } from './leadership.ts'
+import { LearnerState } from './learner-state.ts'
+import { LEASE_MS, LeaseGrants } from './lease-grants.ts'
+import { LogFollower } from './log-follower.ts'
 import type { SessionOutcomes } from './operation-table.ts'
 import { OperationTable } from './operation-table.ts'
 import { PeerLog } from './peer-log.ts'
 import { Primary, type StagedValue } from './primary.ts'
+import { Proposals } from './proposals.ts'
 import { type Member, Replica } from './replica.ts'
+import type { ReceiverPorts, ReplicaReceiver } from './replica-receiver.ts'
+import { BACKUP, NO_NODE, PRIMARY, type Role } from './role.ts'
 import { StageInbox } from './stage-inbox.ts'
 import { StageOutbox } from './stage-outbox.ts'
+import { TailSource } from './tail-source.ts'
 
 export interface ReplicationOptions {
   /** Backlog of this node, in bytes. Default 64 MiB. */
@@ -44,6 +63,8 @@ export interface ReplicationOptions {
   readonly stagingBytes: number
   /** Longest timeout an operation can have, in milliseconds; ids are kept twice as long. Default 30,000. */
   readonly timeoutMaxMs: number
+  /** A node without contact to a majority of voters for this long stops acting as primary, in milliseconds. Default 3,000. */
+  readonly quarantineAfterMs?: number
 }
 
 export interface ReplicatorPorts {
@@ -54,6 +75,10 @@ export interface ReplicatorPorts {
   readonly log: Log
   readonly uncompress: Uncompress
   removed(regionId: number, why: 'evicted' | 'expired'): void
+  /** Undefined: the topology never changes. */
+  readonly cluster?: ClusterPort | undefined
+  /** Rules that a test breaks. */
+  readonly brokenRules?: BrokenRules | undefined
 }
 
 export interface ReplicationCounters {
@@ -68,6 +93,9 @@ const HEARTBEAT_MS = 250
 const SESSION_SWEEP_MS = 5000
 /** Replicas that nobody waits for get their copies at most this much later, in milliseconds. */
 const LAZY_MS = 4
+const QUARANTINE_AFTER_MS = 3000
+/** Entries of a partition without a role here that are removed in one turn. */
+const DROPS_PER_SLICE = 500
 
 export class Replicator {
   readonly #ports: ReplicatorPorts
@@ -79,10 +107,28 @@ export class Replicator {
   readonly inbox: StageInbox
   readonly outbox: StageOutbox
   readonly counters: ReplicationCounters = { lagging: 0, diverged: 0 }
+  readonly leadership: Leadership
+  readonly proposals: Proposals
+  readonly #grants: LeaseGrants
+  readonly #follower: LogFollower
+  readonly #fence: EpochFence
+  readonly #tails: TailSource
+  readonly #keepsAcks: boolean
+  readonly #unknownIfApplied: boolean
+  readonly #recoversWhole: boolean
   #topology: Topology | undefined
   #self: NodeIndex = -1
   #replicas: (Replica | undefined)[] = []
   #primaries: Replica[] = []
+  /** Replicas this node is primary of, or takes over. */
+  readonly #leading = new Set<Replica>()
+  /** Partitions whose role here is over and whose memory is given back, slice by slice. */
+  readonly #dropping = new Set<number>()
+  #dropDue = false
+  /** Until when leases may run that this node granted on partitions it no longer holds. */
+  readonly #formerLeases = new Map<number, number>()
+  #stamp = 0
+  readonly #receivers = new Map<NodeIndex, ReplicaReceiver>()
   #regions: (RegionRecord | undefined)[] = []
   #regionIds: number[] = []
   /** By region: this node's share of its size, in bytes; 0: no limit. */
@@ -136,6 +182,55 @@ export class Replicator {
       awaited: (replica, by) => this.#awaited(replica, by),
       logged: (replica, effect, effectBytes, staged) => this.#logged(replica, effect, effectBytes, staged),
     })
+    const { brokenRules } = ports
+    const cluster = ports.cluster ?? staticCluster(() => clock.monotonicMs())
+    this.#keepsAcks = !keeps(brokenRules, 'acks-per-epoch')
+    this.#unknownIfApplied = keeps(brokenRules, 'applied-is-unknown')
+    this.#recoversWhole = keeps(brokenRules, 'recovered-whole')
+    this.#grants = new LeaseGrants(LEASE_MS)
+    this.#follower = new LogFollower({
+      applier: this.applier,
+      stages: this.inbox,
+      clock,
+      keep: (replica, bytes, start, end, versionEpoch, large) =>
+        this.#keep(replica, bytes, start, end, versionEpoch, large),
+    })
+    this.proposals = new Proposals(scheduler, (transform) => cluster.propose(transform))
+    this.leadership = new Leadership({
+      engine,
+      clock,
+      scheduler,
+      log: ports.log,
+      cluster,
+      proposals: this.proposals,
+      follower: this.#follower,
+      brokenRules,
+      quarantineAfterMs: options.quarantineAfterMs ?? QUARANTINE_AFTER_MS,
+      replicaTimeoutMs: options.replicaTimeoutMs,
+      peer: (node) => this.#peers[node],
+      flushSoon: () => this.flushSoon(),
+      serves: () => this.#rolesChanged(),
+      diverged: (replica, what) => this.#diverged(replica, what),
+    })
+    this.#fence = new EpochFence({
+      engine,
+      monotonicMs: () => clock.monotonicMs(),
+      replica: (partition) => this.#replicas[partition],
+      adopt: (replica, partitionEpoch, primary, session) =>
+        this.#enter(replica, partitionEpoch, session > 0 ? replica.state : BACKUP, primary, []),
+      contradicted: (replica, node) =>
+        this.#diverged(
+          replica,
+          `node ${node} claims epoch ${replica.partitionEpoch}, which node ${replica.primary} has`,
+        ),
+      answersUnadopted: !keeps(brokenRules, 'adopt-before-answer'),
+      anyLearnerCounts: !keeps(brokenRules, 'promote-only-whole'),
+    })
+    this.#tails = new TailSource({
+      backlog: this.backlog,
+      replica: (partition) => this.#replicas[partition],
+      missingStage: (node, record) => this.#missingStage(node, record),
+    })
     this.#timers.push(
       every(scheduler, WAIT_SWEEP_MS, () => this.#sweepWaiting()),
       every(scheduler, HEARTBEAT_MS, () => this.#heartbeat()),
@@ -152,32 +247,23 @@ export class Replicator {
     return this.#self
   }
 
-  /** Takes up the roles that the first committed topology gives this node; `self` is −1 when it gives none. */
+  /**
+   * Takes up what a newly committed topology says: roles start, change and end. Older ones than the present are ignored.
+   * @param self this node's position in it; −1: it has no role.
+   */
   adopt(topology: Topology, self: NodeIndex): void {
-    if (this.#topology !== undefined) throw new CacheError('INTERNAL', 'a topology is adopted already')
-    const { engine } = this.#ports
+    const before = this.#topology
+    if (before !== undefined && topology.epoch <= before.epoch) return
+    const formerSelf = this.#self
     this.#topology = topology
     this.#self = self
-    for (const region of topology.regions) {
-      this.#regions[region.regionId] = region
-      this.#regionIds.push(region.regionId)
-      this.#groups[region.regionId] = groupOf(topology, region)
-      engine.addRegion(region.regionId, { policy: region.policy })
-    }
-    topology.partitions.forEach((record, partition) => {
-      if (!record.inSync.includes(self)) return
-      const replica = new Replica(partition, record.partitionEpoch, self, record.primary, record.inSync)
-      this.#replicas[partition] = replica
-      engine.addPartition(partition)
-      if (replica.role === 'primary') {
-        this.#primaries.push(replica)
-        engine.setPrimary(partition, true)
-      }
-    })
-    this.#setBudgets(topology)
-    topology.nodes.forEach((_, node) => {
-      if (node !== self && self >= 0) this.#peers[node] = this.#peerLog(node)
-    })
+    this.#adoptRegions(topology)
+    this.#adoptPeers(before, topology, self)
+    topology.partitions.forEach((record, partition) =>
+      this.#adoptPartition(record, partition, self, formerSelf),
+    )
+    this.#rolesChanged()
+    this.flushSoon()
   }
 
   replica(partition: number): Replica | undefined {
@@ -221,6 +307,62 @@ export class Replicator {
 
   peerAcked(node: NodeIndex, ack: Ack): void {
     this.#peers[node]?.acked(ack)
+  }
+
+  /** What replicas that follow a peer's log need, one receiver for each stream. */
+  receiverPorts(): ReceiverPorts {
+    const { clock, scheduler, brokenRules } = this.#ports
+    return {
+      follower: this.#follower,
+      operations: this.operations,
+      clock,
+      scheduler,
+      replica: (partition) => this.#replicas[partition],
+      opened: (receiver) => this.#receivers.set(receiver.node, receiver),
+      closed: (receiver) => {
+        if (this.#receivers.get(receiver.node) === receiver) this.#receivers.delete(receiver.node)
+      },
+      acknowledging: (node) => this.#grants.granted(node, clock.monotonicMs()),
+      learned: () => {},
+      takesAnyEpoch: !keeps(brokenRules, 'backup-epoch-fence'),
+    }
+  }
+
+  /**
+   * A frame other than of the log that a peer sent on a stream it opened.
+   * @throws CacheError PROTOCOL_ERROR when it is malformed, or of no type known here.
+   */
+  peerAsked(receiver: ReplicaReceiver, body: Uint8Array): void {
+    const r = new ByteReader(body, 1)
+    switch (body[0]) {
+      case FrameType.ask:
+        receiver.send(encodePositions(this.#fence.answer(receiver.node, decodeAsk(r))))
+        return
+      case FrameType.fetchTail: {
+        const tail = this.#tails.answer(receiver.node, decodeFetchTail(r))
+        if (tail !== undefined) receiver.send(tail)
+        return
+      }
+      default:
+        throw unexpectedFrame(body)
+    }
+  }
+
+  /**
+   * A frame other than an ACK that a peer sent on the stream this node opened to it.
+   * @throws CacheError PROTOCOL_ERROR when it is malformed, or of no type known here.
+   */
+  peerAnswered(node: NodeIndex, body: Uint8Array): void {
+    switch (body[0]) {
+      case FrameType.positions:
+        this.#peers[node]?.positioned(decodePositions(new ByteReader(body, 1)))
+        return
+      case FrameType.tail:
+        this.leadership.tail(node, body, (partition) => this.#replicas[partition])
+        return
+      default:
+        throw unexpectedFrame(body)
+    }
   }
 
   /** Whether the peer is linked and answers. */
@@ -279,6 +421,7 @@ export class Replicator {
     this.#closed = true
     for (const timer of this.#timers) timer.cancel()
     this.#lazyTimer?.cancel()
+    this.leadership.close()
     const error = new CacheError(
       'OUTCOME_UNKNOWN',
       'the node stopped before the write was acknowledged: read to find out',
@@ -291,7 +434,7 @@ export class Replicator {
   }
 
   #logged(replica: Replica, effect: Uint8Array, effectBytes: number, staged: StagedValue | undefined): void {
-    if (replica.members.length > 0) {
+    if (replica.members.length > 0 || replica.learners.length > 0) {
       const pinned =
         staged === undefined
           ? undefined
@@ -299,23 +442,65 @@ export class Replicator {
               byteLength: staged.value.totalBytes,
               release: (): void => this.outbox.end(staged.stageId),
             }
-      const record = this.backlog.append(
-        replica.partition,
-        replica.partitionEpoch,
-        replica.lastSequence,
-        effect,
-        effectBytes,
-        replica.lastRecord,
-        pinned,
-      )
+      const record = this.#append(replica, replica.partitionEpoch, effect, 0, effectBytes, pinned)
       if (staged !== undefined) this.#stageOf.set(record, staged.stageId)
-      if (replica.firstRecord < this.backlog.first) replica.firstRecord = record
-      replica.lastRecord = record
       this.#flushLater()
-    } else if (staged !== undefined) {
-      this.outbox.end(staged.stageId)
+    } else {
+      // What nobody follows is not kept: the log that is kept has no gaps.
+      replica.firstRecord = NO_RECORD
+      replica.lastRecord = NO_RECORD
+      if (staged !== undefined) this.outbox.end(staged.stageId)
     }
-    if (replica.quorum === 1) replica.advance()
+    if (replica.quorum === 1) {
+      replica.advance()
+      this.leadership.advanced(replica)
+    }
+  }
+
+  /** Keeps what was applied as a backup: this node may have to bring others up. */
+  #keep(
+    replica: Replica,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+    versionEpoch: number,
+    large: LargeValue | undefined,
+  ): void {
+    if (large === undefined) {
+      this.#append(replica, versionEpoch, bytes, start, end - start, undefined)
+      return
+    }
+    // The value gets a stage of this node, under whose number the record names it here.
+    const stageId = this.outbox.keep(large)
+    const record = this.#append(replica, versionEpoch, bytes, start, end - start, {
+      byteLength: large.totalBytes,
+      release: () => this.outbox.end(stageId),
+    })
+    this.backlog.patchStage(record, stageId)
+    this.#stageOf.set(record, stageId)
+  }
+
+  #append(
+    replica: Replica,
+    versionEpoch: number,
+    effect: Uint8Array,
+    start: number,
+    effectBytes: number,
+    pinned: Pinned | undefined,
+  ): number {
+    const record = this.backlog.append(
+      replica.partition,
+      versionEpoch,
+      replica.lastSequence,
+      effect,
+      effectBytes,
+      replica.lastRecord,
+      pinned,
+      start,
+    )
+    if (replica.firstRecord < this.backlog.first) replica.firstRecord = record
+    replica.lastRecord = record
+    return record
   }
 
   /** A record is about to leave the backlog: members that still lack it can't follow any more. */
@@ -323,11 +508,12 @@ export class Replicator {
     const { backlog } = this
     this.#stageOf.delete(record)
     const replica = this.#replicas[backlog.partition(record)]
-    if (replica === undefined) return
+    // Records of a log that was given up lie in front of the present one's.
+    if (replica === undefined || replica.firstRecord !== record) return
     replica.firstRecord = backlog.next(record)
     const sequence = backlog.sequence(record)
     for (const member of replica.members) {
-      if (member.state !== 'lagging' && member.acked < sequence) {
+      if (member.state !== 'lagging' && member.state !== 'unknown' && member.acked < sequence) {
         this.#leftOut(replica, member, 'the backlog overran what it had not acknowledged')
       }
     }
@@ -351,23 +537,238 @@ export class Replicator {
       wallMs: () => clock.wallMs(),
       monotonicMs: () => clock.monotonicMs(),
       replica: (partition) => this.#replicas[partition],
-      primaries: () => this.#primaries,
+      primaries: () => this.#leading,
       sessions: () => this.operations.all(),
-      missingStage: (peer, record) => {
-        const stageId = this.#stageOf.size === 0 ? undefined : this.#stageOf.get(record)
-        return stageId !== undefined && this.outbox.missing(peer, stageId)
+      missingStage: (peer, record) => this.#missingStage(peer, record),
+      advanced: (replica) => {
+        replica.advance()
+        if (replica.heldSequence >= replica.settleSequence) this.leadership.advanced(replica)
       },
-      advanced: (replica) => replica.advance(),
+      full: (replica, member) => {
+        // A set of two waits until there is room; a larger one goes on without.
+        member.state = 'awaiting'
+        if (replica.members.length > 1) this.#leftOut(replica, member, 'its memory is full')
+      },
       lagging: (replica, member, why) => this.#leftOut(replica, member, why),
-      diverged: (replica, what) => {
-        this.counters.diverged++
-        // The peer may lie; but if it is one of ours, this is a bug.
-        this.#ports.log.warn('replicas of a partition contradict each other: please report it', {
-          partition: replica.partition,
-          what,
-        })
-      },
+      answered: (replica, peer, position) => this.leadership.answered(replica, peer, position),
+      learnerReady: () => {},
+      diverged: (replica, what) => this.#diverged(replica, what),
+      nextStamp: () => ++this.#stamp,
+      keepsAcks: this.#keepsAcks,
     })
+  }
+
+  #missingStage(node: NodeIndex, record: number): boolean {
+    const stageId = this.#stageOf.size === 0 ? undefined : this.#stageOf.get(record)
+    return stageId !== undefined && this.outbox.missing(node, stageId)
+  }
+
+  #diverged(replica: Replica, what: string): void {
+    this.counters.diverged++
+    // The peer may lie; but if it is one of ours, this is a bug.
+    this.#ports.log.warn('replicas of a partition contradict each other: please report it', {
+      partition: replica.partition,
+      what,
+    })
+  }
+
+  #adoptRegions(topology: Topology): void {
+    const { engine } = this.#ports
+    this.#regions = []
+    this.#regionIds = []
+    this.#groups = []
+    for (const region of topology.regions) {
+      this.#regions[region.regionId] = region
+      this.#regionIds.push(region.regionId)
+      this.#groups[region.regionId] = groupOf(topology, region)
+      if (!engine.hasRegion(region.regionId)) engine.addRegion(region.regionId, { policy: region.policy })
+    }
+  }
+
+  /** A position in the topology belongs to one process: another one there is another peer. */
+  #adoptPeers(before: Topology | undefined, topology: Topology, self: NodeIndex): void {
+    const count = Math.max(topology.nodes.length, this.#peers.length)
+    for (let node = 0; node < count; node++) {
+      const now = topology.nodes[node]
+      const old = before?.nodes[node]
+      const isSame = now !== undefined && now.nodeId === old?.nodeId && now.incarnation === old.incarnation
+      const wanted = now !== undefined && self >= 0 && node !== self
+      if (this.#peers[node] !== undefined && (!isSame || !wanted)) {
+        this.#peers[node]?.stop()
+        this.#peers[node] = undefined
+      }
+      if (wanted) this.#peers[node] ??= this.#peerLog(node)
+    }
+  }
+
+  #adoptPartition(record: PartitionRecord, partition: number, self: NodeIndex, formerSelf: NodeIndex): void {
+    const { engine } = this.#ports
+    let replica = this.#replicas[partition]
+    const { partitionEpoch, primary, inSync } = record
+    if (replica !== undefined && formerSelf !== self) {
+      // What another process of the record holds is nothing of this one's ◆.
+      this.#drop(replica, partitionEpoch)
+      replica = undefined
+    }
+    const change = changeOf(record, self, replica)
+    switch (change.kind) {
+      case 'none':
+      case 'ignore':
+        return
+      case 'keep':
+        break
+      case 'begin':
+        replica = this.#hold(partition, partitionEpoch, primary, inSync)
+        if (replica.role === 'primary') engine.setPrimary(partition, true)
+        break
+      case 'lead-on':
+        replica = replica as Replica
+        this.#enter(replica, partitionEpoch, PRIMARY, self, inSync)
+        break
+      case 'take-over': {
+        if (replica?.state.kind === 'learner' && !replica.state.learner.isWhole && this.#recoversWhole) {
+          // What a learner holds half is worth nothing ◆.
+          this.#drop(replica, partitionEpoch)
+          engine.dropPartition(partition)
+          replica = undefined
+        }
+        const former = replica?.primary ?? NO_NODE
+        replica ??= this.#hold(partition, 0, NO_NODE, [])
+        if (replica.primary !== self) this.#captureLease(replica)
+        const takeover = this.leadership.begin(replica, record, former)
+        this.#enter(replica, partitionEpoch, { kind: 'taking-over', takeover }, self, inSync)
+        this.leadership.start(replica, record)
+        return
+      }
+      case 'follow':
+        replica ??= this.#hold(partition, partitionEpoch, primary, inSync)
+        this.#enter(replica, partitionEpoch, BACKUP, primary, inSync)
+        break
+      case 'learn-on':
+        replica = replica as Replica
+        this.#enter(replica, partitionEpoch, replica.state, primary, inSync)
+        break
+      case 'learn':
+        replica ??= this.#hold(partition, partitionEpoch, primary, inSync)
+        this.#enter(
+          replica,
+          partitionEpoch,
+          { kind: 'learner', learner: new LearnerState(change.session) },
+          primary,
+          inSync,
+        )
+        break
+      case 'drop':
+        if (replica !== undefined) this.#drop(replica, partitionEpoch)
+        return
+    }
+    if (replica === undefined) return
+    if (replica.role === 'primary') {
+      replica.setLearners(record.learners)
+      for (const learner of replica.learners)
+        if (learner.state === 'unknown') this.#peers[learner.node]?.ask(replica)
+      if (change.kind === 'lead-on') this.leadership.leadOn(replica, record)
+    }
+    this.leadership.listed(replica, record)
+  }
+
+  /** Begins to hold the partition, with what is left in memory of an earlier role. */
+  #hold(
+    partition: number,
+    partitionEpoch: number,
+    primary: NodeIndex,
+    inSync: readonly NodeIndex[],
+  ): Replica {
+    const { engine, clock } = this.#ports
+    this.#dropping.delete(partition)
+    if (!engine.hasPartition(partition)) engine.addPartition(partition)
+    const replica = new Replica(partition, partitionEpoch, this.#self, primary, inSync)
+    replica.enteredMs = clock.monotonicMs()
+    replica.leaseUntilMs = this.#formerLeases.get(partition) ?? replica.leaseUntilMs
+    this.#formerLeases.delete(partition)
+    this.#replicas[partition] = replica
+    return replica
+  }
+
+  /** Puts a replica under an epoch, in this role: whoever it served before learns that that is over. */
+  #enter(
+    replica: Replica,
+    partitionEpoch: number,
+    role: Role,
+    primary: NodeIndex,
+    inSync: readonly NodeIndex[],
+  ): void {
+    const formerPrimary = replica.primary
+    const wasPrimary = replica.role === 'primary'
+    if (formerPrimary !== primary) this.#captureLease(replica)
+    replica.enter(partitionEpoch, role, primary, inSync, this.#keepsAcks)
+    replica.enteredMs = this.#ports.clock.monotonicMs()
+    if (wasPrimary && role.kind !== 'primary') this.#stopServing(replica)
+    if (role.kind !== 'taking-over' && role.kind !== 'primary') this.leadership.forget(replica)
+    this.#receivers.get(primary)?.admit(replica.partition)
+    if (formerPrimary !== primary)
+      this.#receivers.get(formerPrimary)?.revoke(replica.partition, partitionEpoch, replica.lastSequence)
+  }
+
+  /** Whatever this node granted to the primary it leaves may run on until then. */
+  #captureLease(replica: Replica): void {
+    if (replica.role !== 'backup') return
+    replica.leaseUntilMs = Math.max(replica.leaseUntilMs, this.#grants.untilMs(replica.primary))
+  }
+
+  /** Outcomes that wait were applied here: whether they last is for the next primary to know ◆. */
+  #stopServing(replica: Replica): void {
+    replica.frozen = false
+    replica.abandon(
+      this.#unknownIfApplied
+        ? new CacheError(
+            'OUTCOME_UNKNOWN',
+            'the write was applied, then another node became primary: read to find out whether it lasts',
+          )
+        : new CacheError('NOT_PRIMARY', 'another node became primary'),
+    )
+    if (this.#ports.engine.isPrimary(replica.partition))
+      this.#ports.engine.setPrimary(replica.partition, false)
+  }
+
+  /** The node has no role in the partition any more: its memory is given back in slices. */
+  #drop(replica: Replica, partitionEpoch: number): void {
+    const { partition } = replica
+    this.#captureLease(replica)
+    if (replica.leaseUntilMs > this.#ports.clock.monotonicMs())
+      this.#formerLeases.set(partition, replica.leaseUntilMs)
+    this.leadership.forget(replica)
+    this.#stopServing(replica)
+    this.#receivers.get(replica.primary)?.revoke(partition, partitionEpoch, replica.lastSequence)
+    this.#replicas[partition] = undefined
+    this.#dropping.add(partition)
+    this.#dropSoon()
+  }
+
+  #dropSoon(): void {
+    if (this.#dropDue || this.#closed) return
+    this.#dropDue = true
+    this.#ports.scheduler.nextTurn(() => {
+      this.#dropDue = false
+      if (this.#closed) return
+      let left = DROPS_PER_SLICE
+      for (const partition of this.#dropping) {
+        left -= this.#ports.engine.entries(partition)
+        if (this.#ports.engine.dropPartition(partition, DROPS_PER_SLICE)) this.#dropping.delete(partition)
+        if (left <= 0) break
+      }
+      if (this.#dropping.size > 0) this.#dropSoon()
+    })
+  }
+
+  #rolesChanged(): void {
+    this.#primaries = []
+    this.#leading.clear()
+    for (const replica of this.#replicas) {
+      if (replica?.role === 'primary') this.#primaries.push(replica)
+      if (replica?.role === 'primary' || replica?.role === 'taking-over') this.#leading.add(replica)
+    }
+    if (this.#topology !== undefined) this.#setBudgets(this.#topology)
   }
 
   #available(replica: Replica): number {
@@ -429,7 +830,10 @@ export class Replicator {
       // What a peer had no room for before it may have room for now.
       peer.staged()
       peer.checkSilence(this.#options.replicaTimeoutMs)
+      peer.askAgain()
+      peer.flush()
     }
+    this.leadership.tick(this.#primaries)
   }
 
   /** Each region's budget is cluster-wide, one copy; this node enforces the share of the partitions it is primary of. */
@@ -451,4 +855,8 @@ export class Replicator {
       )
     }
   }
+}
+
+function unexpectedFrame(body: Uint8Array): CacheError {
+  return new CacheError('PROTOCOL_ERROR', `unexpected frame type 0x${(body[0] ?? 0).toString(16)}`)
 }

@@ -22,7 +22,8 @@ interface Stage {
   readonly refused: Set<NodeIndex>
   /** Peers that were sent every byte and have not answered. */
   readonly sent: Set<NodeIndex>
-  readonly nodes: readonly NodeIndex[]
+  /** Whom it was or is to be sent. */
+  readonly nodes: NodeIndex[]
   /** Peers still needed before the operation may be ordered; undefined once it was told. */
   waiting: { readonly needed: number; readonly done: (error: CacheError | undefined) => void } | undefined
   /** The chunk encoded last, for the next peer that needs the same. */
@@ -85,7 +86,7 @@ export class StageOutbox {
       holders: new Set(),
       refused: new Set(),
       sent: new Set(),
-      nodes,
+      nodes: [...nodes],
       waiting: { needed, done },
       chunkOffset: -1,
       chunkMessage: undefined,
@@ -94,6 +95,24 @@ export class StageOutbox {
     this.#pendingBytes += value.totalBytes
     for (const node of nodes) this.#enqueue(node, stage)
     if (needed === 0) this.#settle(stage, undefined)
+    return stageId
+  }
+
+  /** Keeps a value that this node got as a backup, for whoever may need it from here later. @returns its stage */
+  keep(value: LargeValue): number {
+    this.#lastStageId = (this.#lastStageId + 1) >>> 0
+    const stageId = this.#lastStageId
+    this.#stages.set(stageId, {
+      stageId,
+      value: value.retain(),
+      holders: new Set(),
+      refused: new Set(),
+      sent: new Set(),
+      nodes: [],
+      waiting: undefined,
+      chunkOffset: -1,
+      chunkMessage: undefined,
+    })
     return stageId
   }
 
@@ -193,6 +212,7 @@ export class StageOutbox {
     if (lane.stream === undefined && stage.waiting === undefined) return
     if (stage.sent.has(node) || lane.transfers.some((transfer) => transfer.stage === stage)) return
     if (stage.refused.has(node)) stage.refused.delete(node)
+    if (!stage.nodes.includes(node)) stage.nodes.push(node)
     lane.transfers.push({ stage, offset: 0 })
     this.#pump(node, lane)
   }

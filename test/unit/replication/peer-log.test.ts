@@ -9,6 +9,7 @@ import { PeerLog } from '../../../src/replication/peer-log.ts'
 import { type Member, Replica } from '../../../src/replication/replica.ts'
 import { FrameType } from '../../../src/wire/frames.ts'
 import { Rejection } from '../../../src/wire/peer-frames.ts'
+import { type Ask, decodeAsk, PositionStatus } from '../../../src/wire/replica-frames.ts'
 import { DirectStream } from '../../support/direct-stream.ts'
 
 interface Frame {
@@ -24,6 +25,9 @@ class Bench {
   readonly missing = new Set<number>()
   readonly laggards: string[] = []
   readonly contradictions: string[] = []
+  readonly full: number[] = []
+  stamp = 0
+  readonly asks: Ask[] = []
   readonly backlog: Backlog
   readonly log: PeerLog
   stream: DirectStream = new DirectStream()
@@ -52,7 +56,11 @@ class Bench {
           member.state = 'lagging'
           this.laggards.push(why)
         },
+        full: (replica) => this.full.push(replica.partition),
+        answered: () => {},
+        learnerReady: () => {},
         diverged: (_, what) => this.contradictions.push(what),
+        nextStamp: () => ++this.stamp,
       },
       windowBytes,
     )
@@ -96,7 +104,11 @@ class Bench {
   }
 
   frames(): Frame[] {
-    return this.stream.take().map((body) => {
+    const bodies = this.stream.take()
+    for (const body of bodies)
+      if (body[0] === FrameType.ask) this.asks.push(...decodeAsk(new ByteReader(body, 1)))
+    const frames = bodies.filter((body) => body[0] !== FrameType.ask)
+    return frames.map((body) => {
       expect(body[0]).toBe(FrameType.replicate)
       const r = new ByteReader(body, 1)
       const number = r.uint32()
@@ -115,7 +127,7 @@ class Bench {
           r.varint(),
           r.varint(),
         ]
-        expect(versionEpoch).toBe(epoch)
+        expect(versionEpoch).toBeLessThanOrEqual(epoch)
         r.skip(bytes)
         records.push({ partition, epoch, sequence, bytes })
       }
@@ -128,6 +140,24 @@ class Bench {
     return this.frames().flatMap((frame) =>
       frame.records.filter((one) => one.partition === partition).map((one) => one.sequence),
     )
+  }
+
+  /** The peer's answer to a question. */
+  position(partition: number, lastSequence: number, status: number = PositionStatus.adopted): void {
+    const { partitionEpoch } = this.replicas[partition] as Replica
+    this.log.positioned([
+      {
+        partition,
+        partitionEpoch,
+        status,
+        heldEpoch: partitionEpoch,
+        lastEpoch: partitionEpoch,
+        lastSequence,
+        digestLow: 0,
+        digestHigh: 0,
+        leaseMs: 0,
+      },
+    ])
   }
 
   reject(
@@ -208,26 +238,67 @@ describe('the log to a peer', () => {
   })
 
   it.each([
-    ['its memory is full', Rejection.full, 2, undefined],
-    ['it has no role', Rejection.noRole, 0, undefined],
-    ['it is under another epoch', Rejection.epoch, 2, 99],
-  ])('leaves a peer out when %s', (why, reason, lastSequence, epoch) => {
+    ['has no role', Rejection.noRole, 0, undefined],
+    ['is under an older epoch', Rejection.epoch, 2, 3],
+  ])('asks a peer that %s what it holds, and goes on from its answer', (_, reason, lastSequence, epoch) => {
     bench.start()
     bench.append(0, 5)
     bench.log.flush()
     bench.reject(bench.frames().at(-1)?.number ?? 0, 0, reason, lastSequence, epoch)
-    expect(bench.laggards).toEqual([why])
-    expect(bench.member(0).state).toBe('lagging')
+    expect(bench.member(0).state).toBe('unknown')
     bench.append(0, 5)
-    bench.log.flush()
-    expect(bench.sent(0)).toEqual([])
-    // The other partition goes on.
     bench.append(1)
     bench.log.flush()
     expect(bench.sent(1)).toEqual([1])
+    expect(bench.asks).toEqual([{ partition: 0, partitionEpoch: 4, session: 0 }])
+    bench.position(0, 7)
+    expect(bench.sent(0)).toEqual([8, 9, 10])
+    expect(bench.member(0).acked).toBe(7)
   })
 
-  it('leaves a peer out that holds more than the primary, another epoch, or no copy', () => {
+  it('sends nothing to a peer that is under a later epoch, until it is asked again', () => {
+    bench.start()
+    bench.append(0, 5)
+    bench.log.flush()
+    bench.reject(bench.frames().at(-1)?.number ?? 0, 0, Rejection.epoch, 2, 99)
+    bench.append(0, 5)
+    bench.log.flush()
+    expect([bench.sent(0), bench.asks]).toEqual([[], []])
+    bench.log.askAgain()
+    bench.log.flush()
+    expect([bench.sent(0), bench.asks.length]).toEqual([[], 1])
+    bench.position(0, 0, PositionStatus.later)
+    expect([bench.sent(0), bench.member(0).state]).toEqual([[], 'unknown'])
+  })
+
+  it('says when a peer has no room', () => {
+    bench.start()
+    bench.append(0, 5)
+    bench.log.flush()
+    bench.reject(bench.frames().at(-1)?.number ?? 0, 0, Rejection.full, 2)
+    expect([bench.full, bench.member(0).acked]).toEqual([[0], 2])
+  })
+
+  it('counts nothing that was acknowledged under an older epoch', () => {
+    bench.start()
+    const replica = bench.replicas[0] as Replica
+    bench.append(0, 5)
+    bench.log.flush()
+    const { number } = bench.frames().at(-1) as Frame
+    replica.enter(5, replica.state, 0, [0, 1, 2])
+    bench.log.acked({ frameNumber: number, rejected: [] })
+    expect([bench.member(0).acked, replica.commitSequence]).toEqual([0, 0])
+    bench.log.ask(replica)
+    bench.log.flush()
+    bench.frames()
+    bench.position(0, 3)
+    expect([bench.member(0).acked, bench.sent(0)]).toEqual([3, [4, 5]])
+    // What was refused of the older epoch is told behind the answer.
+    bench.reject(number, 0, Rejection.epoch, 3)
+    expect(bench.sent(0)).toEqual([4, 5])
+  })
+
+  it('leaves a peer out that holds more than the primary, and asks one of another epoch, or without a copy', () => {
     bench.append(0, 5)
     bench.start([6, 0])
     expect(bench.laggards).toEqual(['it holds more than its primary'])
@@ -235,7 +306,8 @@ describe('the log to a peer', () => {
     const other = new Bench()
     other.stream = new DirectStream()
     other.log.start(other.stream, [{ partition: 0, partitionEpoch: 3, lastSequence: 0 }])
-    expect(other.laggards).toEqual(['it holds no copy of this epoch', 'it holds no copy of this epoch'])
+    other.frames()
+    expect(other.asks.map((ask) => ask.partition)).toEqual([0, 1])
   })
 
   it('leaves a peer out for which the backlog no longer has what it lacks', () => {
