@@ -1,111 +1,120 @@
 /**
  * What must hold in a cluster at every moment, checked after every event of a simulation from outside: it reads the nodes'
- * state and trusts nothing they say of themselves.
+ * state and trusts nothing they say of themselves. Only nodes on which something ran are looked at again.
  */
 
 import type { NodeCore } from '../../../src/node/node-core.ts'
 import type { Replica } from '../../../src/replication/replica.ts'
-import type { TestCluster } from '../../../src/testing/test-cluster.ts'
+import type { TestCluster, TestNode } from '../../../src/testing/test-cluster.ts'
+import type { Coverage } from './coverage.ts'
+import type { RunLog } from './run-log.ts'
+import type { TopologyWatch } from './topology-watch.ts'
+
+/** What was seen of one replica last. */
+interface Seen {
+  readonly replica: Replica
+  role: string
+  epoch: number
+  sequence: number
+}
 
 export class Invariants {
   readonly #cluster: TestCluster
-  /** Per partition and sequence: the digest a replica had there. */
-  readonly #digests = new Map<string, number>()
-  readonly #seen = new Map<string, number>()
-  /** Processes that were killed, with the memory they had. */
-  readonly dead: NodeCore[] = []
-  readonly violations: string[] = []
-  checks = 0
+  readonly #watch: TopologyWatch
+  readonly #coverage: Coverage
+  /** Per partition, and epoch and sequence of the last entry: the digest of a replica there, and whose it was. */
+  readonly #digests = new Map<string, { readonly digest: number; readonly who: string }>()
+  /** Per partition and partition epoch: the process that served as its primary. */
+  readonly #servers = new Map<string, string>()
+  readonly #seen = new Map<NodeCore, Map<number, Seen>>()
+  readonly #log: RunLog
 
-  constructor(cluster: TestCluster) {
+  constructor(cluster: TestCluster, watch: TopologyWatch, coverage: Coverage, log: RunLog) {
     this.#cluster = cluster
+    this.#watch = watch
+    this.#coverage = coverage
+    this.#log = log
   }
 
-  /** After each event: sequences never go back, equal sequences have equal digests, bounds hold. */
   check(): void {
-    for (const { core, nodeId } of this.#cluster.nodes) {
-      const plane = core?.dataPlane
-      if (core === undefined || plane === undefined) continue
-      for (const replica of plane.replicator.replicas()) this.#replica(nodeId, core, replica)
-      const { backlog } = plane.replicator
-      if (backlog.heldBytes > backlog.bytesMax && backlog.end - backlog.first > 1) {
-        this.violations.push(`${nodeId}: the backlog holds ${backlog.heldBytes} bytes of ${backlog.bytesMax}`)
-      }
-    }
-  }
-
-  /** A quorum acknowledged the write: a majority of its replicas holds it, living or dead. */
-  acknowledged(partition: number, sequence: number): void {
-    let holders = 0
-    let replicas = 0
-    for (const core of this.#processes()) {
-      const replica = core.dataPlane?.replicator.replica(partition)
-      if (replica === undefined) continue
-      replicas++
-      if (replica.lastSequence >= sequence) holders++
-    }
-    if (holders * 2 <= replicas) {
-      this.violations.push(
-        `partition ${partition}: ${holders} of ${replicas} replicas hold acknowledged ${sequence}`,
-      )
-    }
-  }
-
-  /** Once faults are over: every follower of a living primary holds all it holds, and nothing waits. */
-  settled(): void {
     for (const node of this.#cluster.nodes) {
-      const { replicator, engine } = node.core?.dataPlane ?? {}
-      if (replicator === undefined || engine === undefined || replicator.self < 0) continue
-      for (const replica of replicator.primaries) {
-        if (replica.waiting > 0)
-          this.violations.push(`partition ${replica.partition}: ${replica.waiting} still wait`)
-        for (const member of replica.members) {
-          const other = this.#cluster.nodes[member.node]?.core?.dataPlane?.replicator
-          if (other === undefined || other.self < 0 || member.state === 'lagging') continue
-          const copy = other.replica(replica.partition)
-          if (copy?.lastSequence !== replica.lastSequence || member.acked !== replica.lastSequence) {
-            this.violations.push(
-              `partition ${replica.partition}: ${member.state} node ${member.node} stands at ${copy?.lastSequence}, acked ${member.acked}, of ${replica.lastSequence}`,
-            )
-          }
-        }
-      }
+      if (!node.host.active) continue
+      node.host.active = false
+      if (node.core !== undefined) this.#node(node, node.core)
     }
   }
 
-  #replica(nodeId: string, core: NodeCore, replica: Replica): void {
-    const { partition, lastSequence, commitSequence } = replica
-    const at = `${core.incarnation}/${partition}`
-    const before = this.#seen.get(at) ?? 0
-    if (lastSequence === before && before > 0) return
-    this.#seen.set(at, lastSequence)
-    this.checks++
-    if (lastSequence < before)
-      this.violations.push(`${nodeId}/${partition}: went back to ${lastSequence} from ${before}`)
-    if (commitSequence > lastSequence) this.violations.push(`${nodeId}/${partition}: committed past its end`)
-    const digest = fold(core.dataPlane?.engine.digest(partition) ?? new Uint32Array(0))
-    const name = `${partition}/${lastSequence}`
-    const known = this.#digests.get(name)
-    if (known === undefined) this.#digests.set(name, digest)
-    else if (known !== digest)
-      this.violations.push(`${nodeId}/${partition}: another digest at ${lastSequence}`)
+  #node(node: TestNode, core: NodeCore): void {
+    this.#watch.look(node.nodeId, core)
+    const plane = core.dataPlane
+    if (plane === undefined) return
+    if (core.diverged > 0)
+      this.#log.violation(`${node.nodeId}: ${core.diverged} logs contradicted each other`)
+    let seen = this.#seen.get(core)
+    if (seen === undefined) {
+      seen = new Map()
+      this.#seen.set(core, seen)
+    }
+    for (const replica of plane.replicator.replicas()) this.#replica(node.nodeId, core, replica, seen)
+    const { backlog } = plane.replicator
+    if (backlog.heldBytes > backlog.bytesMax && backlog.end - backlog.first > 1)
+      this.#log.violation(
+        `${node.nodeId}: the backlog holds ${backlog.heldBytes} bytes of ${backlog.bytesMax}`,
+      )
+  }
+
+  #replica(nodeId: string, core: NodeCore, replica: Replica, seen: Map<number, Seen>): void {
+    const { partition, role, lastSequence, partitionEpoch, commitSequence } = replica
+    let before = seen.get(partition)
+    if (before === undefined || before.replica !== replica) {
+      before = { replica, role: 'none', epoch: 0, sequence: -1 }
+      seen.set(partition, before)
+    }
+    const sameRole = before.role === role && before.epoch === partitionEpoch
+    if (sameRole && before.sequence === lastSequence) return
+    this.#coverage.checks++
+    const at = `${nodeId}/${partition}`
+    if (partitionEpoch < before.epoch)
+      this.#log.violation(`${at}: epoch ${before.epoch} became ${partitionEpoch}`)
+    if (sameRole && role !== 'learner' && lastSequence < before.sequence)
+      this.#log.violation(`${at}: a ${role} went back from ${before.sequence} to ${lastSequence}`)
+    if (role === 'primary') this.#served(at, core, replica)
+    if (role !== 'learner' && commitSequence > lastSequence)
+      this.#log.violation(`${at}: committed past its end`)
+    if (role === 'primary' || role === 'backup') this.#digest(at, core, replica)
     for (const member of replica.members) {
-      if (member.acked > member.sent || member.sent > lastSequence) {
-        this.violations.push(
-          `${nodeId}/${partition}: acked ${member.acked}, sent ${member.sent} of ${lastSequence}`,
-        )
-      }
+      if (member.acked > lastSequence || member.sent > lastSequence)
+        this.#log.violation(`${at}: acked ${member.acked}, sent ${member.sent} of ${lastSequence}`)
     }
+    before.role = role
+    before.epoch = partitionEpoch
+    before.sequence = lastSequence
   }
 
-  *#processes(): Generator<NodeCore> {
-    for (const { core } of this.#cluster.nodes) if (core !== undefined) yield core
-    yield* this.dead
+  /** One process serves a partition at one epoch, ever. */
+  #served(at: string, core: NodeCore, { partition, partitionEpoch }: Replica): void {
+    const name = `${partition}@${partitionEpoch}`
+    const server = this.#servers.get(name)
+    if (server === undefined) this.#servers.set(name, core.incarnation)
+    else if (server !== core.incarnation)
+      this.#log.violation(`${at}: serves epoch ${partitionEpoch} as another process did`)
+  }
+
+  /** Replicas whose last entry is the same hold the same. */
+  #digest(at: string, core: NodeCore, { partition, lastEpoch, lastSequence, role }: Replica): void {
+    const digest = fold(core.dataPlane?.engine.digest(partition))
+    const name = `${partition}/${lastEpoch}.${lastSequence}`
+    const known = this.#digests.get(name)
+    if (known === undefined) this.#digests.set(name, { digest, who: `${at} (${role})` })
+    else if (known.digest !== digest)
+      this.#log.violation(
+        `${at} (${role}) holds something else at ${lastEpoch}.${lastSequence} than ${known.who}`,
+      )
   }
 }
 
-function fold(digest: Uint32Array): number {
+function fold(digest: Uint32Array | undefined): number {
   let hash = 0x811c9dc5
-  for (const word of digest) hash = Math.imul(hash ^ word, 0x01000193) >>> 0
+  for (const word of digest ?? []) hash = Math.imul(hash ^ word, 0x01000193) >>> 0
   return hash
 }

@@ -1,189 +1,203 @@
 /**
- * One run: a cluster under faults, workers on it, invariants after every event. The seed decides everything, so a failing run
- * is replayed by its seed alone.
+ * One run: a cluster under faults, the real client on it, invariants after every event, and at the end, once everything has
+ * healed, the histories of all keys. The seed decides everything, so a failing run is replayed by its seed alone.
  */
 
-import { integerBetween, SeededRandom, uniform } from '../../../src/kernel/random.ts'
-import { TestCluster, type TestNode } from '../../../src/testing/test-cluster.ts'
+import { encodeKey, partitionOf } from '../../../src/kernel/key.ts'
+import { SeededRandom } from '../../../src/kernel/random.ts'
+import { type HistoryOperation, HistoryRecorder } from '../../../src/testing/history.ts'
+import { checkLinearizability, describeViolation } from '../../../src/testing/linearizability.ts'
+import { TestCluster } from '../../../src/testing/test-cluster.ts'
+import { Application, KeySpace } from './application.ts'
+import { Churn } from './churn.ts'
+import { answeredFromTable, type Coverage, noCoverage } from './coverage.ts'
+import { Faults } from './faults.ts'
+import { unhealed } from './healing.ts'
 import { Invariants } from './invariants.ts'
-import { type KeyHistory, keyHistory, Worker } from './worker.ts'
+import { RunLog } from './run-log.ts'
+import { drawScenario, type RunOptions, type Scenario } from './scenario.ts'
+import { TopologyWatch } from './topology-watch.ts'
 
 export interface SimulationReport {
   readonly seed: number
   readonly violations: readonly string[]
-  readonly operations: number
-  readonly unknown: number
-  readonly rejected: number
-  readonly faults: number
-  readonly killed: number
-  readonly lagging: number
-  readonly retries: number
-  readonly checks: number
+  readonly coverage: Coverage
+  readonly errors: ReadonlyMap<string, number>
+  readonly history: readonly HistoryOperation[]
   /** Equal for two runs of one seed. */
-  readonly traceHash: number
+  readonly traceHash: string
 }
 
-const PARTITIONS = 8
-const SHARED_KEYS = 6
-const OPERATIONS = 330
+/** All faults are over after this much virtual time, whatever is left to do. */
+const RUN_MS_MAX = 60_000
+/** Within this time after the last fault everything is replicated, settled and served again. */
+const HEAL_MS_MAX = 60_000
+const CHECK_STEPS_MAX = 400_000
 
-export async function simulate(seed: number): Promise<SimulationReport> {
-  const random = new SeededRandom(seed)
-  const smallBacklog = uniform(random) < 0.25
-  const cluster = new TestCluster({
-    seed,
-    node: { partitionCount: PARTITIONS, backlogBytes: smallBacklog ? 4096 : 8 * 1024 * 1024 },
-    regions: [{ ttlMs: 0, maxEntries: uniform(random) < 0.3 ? 12 : 0 }],
-  })
-  let traceHash = 0x811c9dc5
-  cluster.network.onDelivery = (from, to, body) => {
-    traceHash = mix(traceHash, from.length * 31 + to.length)
-    traceHash = mix(traceHash, Math.round(cluster.time.monotonicMs() * 1000))
-    for (let i = 0; i < Math.min(body.length, 64); i++) traceHash = mix(traceHash, body[i] as number)
-  }
-  await cluster.start()
-  const invariants = new Invariants(cluster)
-  cluster.time.afterEvent = () => invariants.check()
-
-  const workers: Worker[] = []
-  const histories = new Map<string, KeyHistory>()
-  const names = ['a', 'b', 'c']
-  for (let i = 0; i < SHARED_KEYS; i++) {
-    for (const key of [`shared-${i}`, `counter-${i}`]) histories.set(key, keyHistory(key, PARTITIONS))
-  }
-  for (const name of names) histories.set(`own-${name}`, keyHistory(`own-${name}`, PARTITIONS))
-  let retries = 0
-  const evicts = cluster.nodes.some((node) => (node.core?.options.regions[0]?.maxEntries ?? 0) > 0)
-  for (const name of names) {
-    workers.push(
-      new Worker(name, cluster, new SeededRandom(random.uint32()), histories, {
-        acknowledged: ({ partition, sequence }) => invariants.acknowledged(partition, sequence),
-        violation: (what) => {
-          // With a budget that small, what is missing may have been evicted.
-          if (!evicts || !what.includes('is gone')) invariants.violations.push(what)
-        },
-        retried: () => {
-          retries++
-        },
-      }),
-    )
-  }
-  const faults = new Faults(cluster, invariants, random)
-  faults.schedule()
-  await cluster.time.until(
-    Promise.all(workers.map((worker) => worker.run(OPERATIONS / names.length))),
-    600_000,
-  )
-  faults.end()
-  await cluster.time.advance(8000)
-  invariants.settled()
-  checkCounters(histories, invariants, evicts)
-  let lagging = 0
-  for (const node of cluster.nodes) lagging += node.core?.status().laggingReplicas ?? 0
-  cluster.close()
-  return {
-    seed,
-    violations: invariants.violations,
-    operations: workers.reduce((sum, worker) => sum + worker.operations, 0),
-    unknown: workers.reduce((sum, worker) => sum + worker.unknown, 0),
-    rejected: workers.reduce((sum, worker) => sum + worker.rejected, 0),
-    faults: faults.count,
-    killed: invariants.dead.length,
-    lagging,
-    retries,
-    checks: invariants.checks,
-    traceHash,
-  }
+export async function simulate(seed: number, options: RunOptions = {}): Promise<SimulationReport> {
+  return new Run(drawScenario(seed, options.limits), options).run()
 }
 
-/** Each acknowledged increment counts once, each unknown one at most once. */
-function checkCounters(
-  histories: ReadonlyMap<string, KeyHistory>,
-  invariants: Invariants,
-  evicts: boolean,
-): void {
-  for (const history of histories.values()) {
-    if (!history.key.startsWith('counter')) continue
-    const { sums, unknownIncrements } = history
-    if (evicts) continue
-    if (new Set(sums).size !== sums.length)
-      invariants.violations.push(`${history.key}: two increments saw the same sum`)
-    const highest = Math.max(0, ...sums)
-    if (highest > sums.length + unknownIncrements) {
-      invariants.violations.push(
-        `${history.key} reached ${highest} by ${sums.length} increments and ${unknownIncrements} of unknown outcome`,
-      )
+class Run {
+  readonly #scenario: Scenario
+  readonly #log: RunLog
+  readonly #random: SeededRandom
+  readonly #cluster: TestCluster
+  readonly #coverage: Coverage = noCoverage()
+  readonly #recorder: HistoryRecorder
+  readonly #invariants: Invariants
+  readonly #watch: TopologyWatch
+  readonly #keys: KeySpace
+  readonly #errors = new Map<string, number>()
+
+  constructor(scenario: Scenario, options: RunOptions) {
+    this.#scenario = scenario
+    this.#random = new SeededRandom(scenario.seed)
+    const { nodes, partitions, replicationFactor, backlogBytes, latencyMaxMs, slowShare, minInSync } =
+      scenario
+    const { brokenRules } = options
+    this.#log = new RunLog(() => this.#cluster?.time.monotonicMs() ?? 0, options.trace)
+    this.#cluster = new TestCluster({
+      seed: scenario.seed,
+      nodes,
+      node: { partitionCount: partitions, replicationFactor, backlogBytes, onMajorityLoss: 'block' },
+      regions: [
+        { minInSync: Math.min(minInSync, replicationFactor) },
+        { name: 'churn', maxEntries: 12, ttlMs: 0 },
+      ],
+      network: { latencyMaxMs, slowShare },
+      log: (nodeId) => this.#log.of(nodeId),
+      ...(brokenRules === undefined ? {} : { brokenRules }),
+    })
+    for (const [i, node] of this.#cluster.nodes.entries()) node.host.setClockRate(scenario.clockRates[i] ?? 1)
+    this.#recorder = new HistoryRecorder(() => this.#cluster.time.monotonicMs() * 1e6)
+    this.#watch = new TopologyWatch(this.#coverage, this.#log)
+    this.#invariants = new Invariants(this.#cluster, this.#watch, this.#coverage, this.#log)
+    this.#keys = new KeySpace(scenario.keys)
+  }
+
+  async run(): Promise<SimulationReport> {
+    const { time } = this.#cluster
+    try {
+      await this.#cluster.start()
+      time.afterEvent = () => this.#invariants.check()
+      await this.#operate()
+      await this.#heal()
+    } catch (error) {
+      this.#log.violation(error instanceof Error ? (error.stack ?? error.message) : String(error))
+    }
+    this.#recorder.close()
+    this.#checkHistory()
+    return this.#report()
+  }
+
+  async #operate(): Promise<void> {
+    const { clients, faultEveryMs, operations, faultsMin, churn } = this.#scenario
+    const applications: Application[] = []
+    for (let i = 0; i < clients; i++) applications.push(await this.#application(i))
+    const faults = new Faults({
+      cluster: this.#cluster,
+      random: new SeededRandom(this.#random.uint32()),
+      watch: this.#watch,
+      coverage: this.#coverage,
+      clients: applications.map((_, i) => `client-${i}`),
+      everyMs: faultEveryMs,
+      say: (line) => this.#log.say(line),
+    })
+    const churning = churn ? await this.#churn() : undefined
+    faults.start()
+    const untilMs = this.#cluster.time.monotonicMs() + RUN_MS_MAX
+    const enough = (): boolean =>
+      this.#cluster.time.monotonicMs() > untilMs ||
+      (faults.count >= faultsMin && applications.reduce((sum, one) => sum + one.operations, 0) >= operations)
+    const work = applications.map((one) => one.run(enough))
+    if (churning !== undefined) work.push(churning.run(enough))
+    await this.#cluster.run(Promise.all(work), RUN_MS_MAX + 20_000)
+    faults.end()
+    this.#log.say('FAULTS ARE OVER')
+    for (const one of applications) {
+      this.#coverage.operations += one.operations
+      this.#coverage.unknown += one.unknown
+      this.#coverage.weakReads += one.weakReads
+      for (const [code, count] of one.errors) this.#errors.set(code, (this.#errors.get(code) ?? 0) + count)
     }
   }
-}
 
-/** Draws faults at random times and undoes them. */
-class Faults {
-  readonly #cluster: TestCluster
-  readonly #invariants: Invariants
-  readonly #random: SeededRandom
-  #over = false
-  count = 0
-
-  constructor(cluster: TestCluster, invariants: Invariants, random: SeededRandom) {
-    this.#cluster = cluster
-    this.#invariants = invariants
-    this.#random = random
-  }
-
-  schedule(): void {
-    this.#cluster.time.after(50 + uniform(this.#random) * 400, () => {
-      if (this.#over) return
-      this.#strike()
-      this.count++
-      this.schedule()
+  async #application(process: number): Promise<Application> {
+    const { timeoutMs, thinkMaxMs } = this.#scenario
+    const name = `client-${process}`
+    const cache = await this.#cluster.connect({ timeout: timeoutMs, connectTimeout: 20_000 }, name)
+    return new Application({
+      process,
+      cache,
+      host: this.#cluster.clientHost(name),
+      random: new SeededRandom(this.#random.uint32()),
+      recorder: this.#recorder,
+      keys: this.#keys,
+      thinkMaxMs,
+      timeoutMs,
+      violation: (what) => this.#log.violation(what),
+      say: (line) => this.#log.say(line),
     })
   }
 
-  end(): void {
-    this.#over = true
-    this.#cluster.network.healAll()
-    for (const node of this.#cluster.nodes) if (node.host.paused) node.host.resume()
+  async #churn(): Promise<Churn> {
+    const cache = await this.#cluster.connect({ region: 'churn', timeout: 1000 }, 'churner')
+    return new Churn(
+      cache,
+      this.#cluster.clientHost('churner'),
+      new SeededRandom(this.#random.uint32()),
+      (what) => this.#log.violation(what),
+    )
   }
 
-  #strike(): void {
-    const { network, time, nodes } = this.#cluster
-    const random = this.#random
-    const a = this.#pick(nodes)
-    const b = this.#pick(nodes.filter((node) => node !== a))
-    const dice = uniform(random)
-    const lasting = integerBetween(random, 20, 2500)
-    if (dice < 0.35) {
-      network.reset(a.nodeId, b.nodeId)
-    } else if (dice < 0.65) {
-      network.cut(a.nodeId, b.nodeId)
-      if (uniform(random) < 0.5) network.cut(b.nodeId, a.nodeId)
-      time.after(lasting, () => {
-        network.heal(a.nodeId, b.nodeId)
-        network.heal(b.nodeId, a.nodeId)
-      })
-    } else if (dice < 0.8) {
-      network.reset('abc'[integerBetween(random, 0, 2)] as string, a.nodeId)
-    } else if (dice < 0.95) {
-      if (a.host.paused) return
-      a.host.pause()
-      time.after(lasting, () => {
-        if (a.host.paused) a.host.resume()
-      })
-    } else if (this.#invariants.dead.length === 0 && a.core !== undefined) {
-      const dead = this.#cluster.killNode(a)
-      if (dead !== undefined) this.#invariants.dead.push(dead)
-      time.after(lasting, () => {
-        if (!this.#over && uniform(random) < 0.5) this.#cluster.startNode(a)
-      })
+  /** Invariant 7: everything is replicated, settled and served again, within a bound; then each key is read once more. */
+  async #heal(): Promise<void> {
+    const startMs = this.#cluster.time.monotonicMs()
+    let problems = unhealed(this.#cluster)
+    while (problems.length > 0 && this.#cluster.time.monotonicMs() - startMs < HEAL_MS_MAX) {
+      await this.#cluster.time.advance(100)
+      problems = unhealed(this.#cluster)
     }
+    for (const problem of problems.slice(0, 5)) this.#log.violation(`not healed: ${problem}`)
+    if (problems.length > 0) return
+    this.#log.say(`healed after ${Math.round(this.#cluster.time.monotonicMs() - startMs)} ms`)
+    const reader = await this.#application(this.#scenario.clients)
+    if (!(await this.#cluster.run(reader.readAll())))
+      this.#log.violation('a key can not be read after all has healed')
   }
 
-  #pick(nodes: readonly TestNode[]): TestNode {
-    return nodes[integerBetween(this.#random, 0, nodes.length - 1)] as TestNode
+  #checkHistory(): void {
+    const { partitions } = this.#scenario
+    const kept = this.#recorder.operations.filter(
+      ({ key }) => !this.#watch.recovered.has(partitionOfKey(key, partitions)),
+    )
+    const report = checkLinearizability(kept, { stepsMax: CHECK_STEPS_MAX })
+    this.#coverage.checkerSteps += report.steps
+    for (const violation of report.violations) this.#log.violation(describeViolation(violation))
+    for (const key of report.undecided) this.#log.violation(`the history of ${key} could not be decided`)
+  }
+
+  #report(): SimulationReport {
+    const { time, nodes, trace } = this.#cluster
+    const coverage = this.#coverage
+    coverage.events = time.events
+    coverage.virtualMs = Math.round(time.monotonicMs())
+    coverage.errors = [...this.#errors.values()].reduce((sum, count) => sum + count, 0)
+    for (const { core } of nodes) coverage.answeredFromTable += answeredFromTable(core)
+    this.#cluster.close()
+    return {
+      seed: this.#scenario.seed,
+      violations: this.#log.violations,
+      coverage,
+      errors: this.#errors,
+      history: this.#recorder.operations,
+      traceHash: trace.digest,
+    }
   }
 }
 
-function mix(hash: number, value: number): number {
-  return Math.imul(hash ^ value, 0x01000193) >>> 0
+function partitionOfKey(key: string, partitions: number): number {
+  const bytes = new Uint8Array(key.length * 3)
+  return partitionOf(bytes, 0, encodeKey(key, bytes, 0), 0, partitions)
 }
