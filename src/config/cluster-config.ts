@@ -17,8 +17,8 @@ export interface NodeConfig {
   readonly host: string
   readonly port: number
   readonly zone: string
-  /** As written; relative to the folder of the file. */
-  readonly dataDir: string
+  /** As written; relative to the folder of the file. Undefined: the node keeps nothing on disk. */
+  readonly dataDir: string | undefined
 }
 
 export interface ReplicationConfig {
@@ -29,6 +29,7 @@ export interface ReplicationConfig {
   readonly minInSync: number
   readonly replicaTimeoutMs: number
   readonly backlogBytes: number
+  readonly onMajorityLoss: 'serve' | 'block'
 }
 
 export interface MemoryConfig {
@@ -78,6 +79,7 @@ export interface ClusterConfig {
 /** The region that is used when none is named. It always exists. */
 const DEFAULT_REGION = 'default'
 const FACTOR_DEFAULT = 3
+const NO_FOLDER = 'none'
 
 /** Completes a valid file. */
 export function complete(file: ClusterFile): ClusterConfig {
@@ -90,7 +92,7 @@ export function complete(file: ClusterFile): ClusterConfig {
       host: address.host,
       port: address.port,
       zone,
-      dataDir: dataDir ?? `data/${id}`,
+      dataDir: dataDir === NO_FOLDER ? undefined : (dataDir ?? `data/${id}`),
     })),
     insecure: file.insecure,
     replication: {
@@ -101,6 +103,7 @@ export function complete(file: ClusterFile): ClusterConfig {
       minInSync: replication.minInSync,
       replicaTimeoutMs: replication.replicaTimeout,
       backlogBytes: replication.backlog,
+      onMajorityLoss: replication.onMajorityLoss,
     },
     memory: { limitBytes: file.memory.limit, highWatermark: file.memory.highWatermark },
     limits: {

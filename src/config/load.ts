@@ -36,7 +36,10 @@ export async function loadClusterConfig(path: string): Promise<ClusterConfig> {
   const folder = dirname(resolve(path))
   return {
     ...config,
-    nodes: config.nodes.map((node) => ({ ...node, dataDir: resolve(folder, node.dataDir) })),
+    nodes: config.nodes.map((node) => ({
+      ...node,
+      dataDir: node.dataDir === undefined ? undefined : resolve(folder, node.dataDir),
+    })),
   }
 }
 

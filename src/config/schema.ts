@@ -34,6 +34,7 @@ export interface ClusterFile {
     minInSync: number
     replicaTimeout: number
     backlog: number
+    onMajorityLoss: 'serve' | 'block'
   }
   memory: { limit: number; highWatermark: number }
   limits: {
@@ -81,7 +82,8 @@ const node = section({
     default: 'default',
   }),
   dataDir: inherited(folder, {
-    description: 'Folder for what the node keeps on disk. A relative path starts at the folder of this file.',
+    description:
+      'Folder for what the node keeps on disk: what it must not forget of the agreements about who owns what. A relative path starts at the folder of this file. `none`: it keeps nothing, and comes back as a new node each time; of nodes that keep nothing, never let a majority stop at once while others run.',
     otherwise: 'data/<id>',
   }),
 })
@@ -118,6 +120,11 @@ const replication = section({
     description:
       'How many bytes of recent writes a node keeps for copies that are behind. At least `limits.value`, at most half of `memory.limit`.',
     default: '64mb',
+  }),
+  onMajorityLoss: option(choice('serve', 'block'), {
+    description:
+      'What becomes of a partition when so many of its copies are lost at once that acknowledged writes may be among them: `serve`, it goes on with what is left, be it nothing; `block`, it waits until they return, or an operator decides.',
+    default: 'serve',
   }),
 })
 

@@ -1,52 +1,48 @@
 /**
- * How a cluster begins: the nodes of the bootstrap list meet, and one of them draws the first topology.
+ * How a cluster is founded: the nodes of the bootstrap list meet, and one of them draws the first topology.
  *
- * The node with the lowest id proposes, once it has met all others and none of them has a topology; each accepts a
- * proposal that names its own incarnation; when all have, the proposer commits and tells them. A node that meets a
- * committed topology takes it up instead, with the role it has in it: none, if it is named there under another
- * incarnation.
+ * The node with the lowest id proposes, once it has met all others and none of them knows a topology; each accepts a proposal that
+ * names its own process; when all have, the topology is committed, kept on the founder's disk and told to the others. A node that
+ * meets one that knows a topology founds nothing: it joins (control-plane.ts).
  *
- * Invariants: a node takes up at most one topology in its life; a proposal is committed only while every node that
- * accepted it is still the process that did.
+ * Invariant: a proposal is committed only while every node that accepted it is still the process that did.
  *
  * A state machine without clock or network: the caller performs what it returns.
  */
 
-import { CacheError } from '../kernel/errors.ts'
 import type { ClusterId, Epoch, Incarnation, NodeId, RegionId } from '../kernel/ids.ts'
 import { type Random, randomHex } from '../kernel/random.ts'
-import { placeInTurn } from '../topology/placement.ts'
-import {
-  type GroupRecord,
-  type RegionRecord,
-  type RingNode,
-  type Topology,
-  type VoterRecord,
-  wantedVoterCount,
-} from '../topology/topology.ts'
-import type { BootstrapNode, NodeOptions } from './options.ts'
+import { firstPartitions, firstRing } from '../topology/placement.ts'
+import type { GroupRecord, NodeRecord, RegionRecord, Topology, VoterRecord } from '../topology/topology.ts'
+import { votersWanted } from '../topology/voters.ts'
+import type { NodeOptions } from './options.ts'
 
-/** What the caller is to do. */
+/** What the caller is to do: ask the others, or take up what all have accepted. */
 export type BootstrapEffect =
   | { readonly kind: 'propose'; readonly topology: Topology }
-  | { readonly kind: 'adopt'; readonly topology: Topology }
+  | { readonly kind: 'found'; readonly topology: Topology }
 
-interface Met {
-  incarnation: string
+/** A process of a node in the list, as it introduced itself. */
+export interface Founder {
+  readonly incarnation: string
+  readonly diskId: string
+}
+
+interface Met extends Founder {
   accepted: boolean
 }
 
 export class Bootstrap {
   readonly #options: NodeOptions
-  readonly #incarnation: string
+  readonly #self: Founder
   readonly #random: Random
   readonly #met = new Map<string, Met>()
   #proposal: Topology | undefined
   #done = false
 
-  constructor(options: NodeOptions, incarnation: string, random: Random) {
+  constructor(options: NodeOptions, self: Founder, random: Random) {
     this.#options = options
-    this.#incarnation = incarnation
+    this.#self = self
     this.#random = random
   }
 
@@ -55,19 +51,18 @@ export class Bootstrap {
     return this.#consider()
   }
 
-  /** A stream to another node of the list is up, and that node has no topology. */
-  met(nodeId: string, incarnation: string): BootstrapEffect | undefined {
-    if (this.#done) return undefined
+  /** A stream to another node of the list is up, and that node knows no topology. */
+  met(nodeId: string, founder: Founder): BootstrapEffect | undefined {
+    if (this.#done || !this.#options.nodes.some((node) => node.nodeId === nodeId)) return undefined
     const known = this.#met.get(nodeId)
-    if (known?.incarnation !== incarnation) this.#proposal = undefined
-    this.#met.set(nodeId, { incarnation, accepted: false })
+    if (known?.incarnation !== founder.incarnation) this.#proposal = undefined
+    this.#met.set(nodeId, { ...founder, accepted: false })
     return this.#consider()
   }
 
   /** The stream to it is gone: what it accepted counts no more. */
   lost(nodeId: string): void {
-    this.#met.delete(nodeId)
-    this.#proposal = undefined
+    if (this.#met.delete(nodeId)) this.#proposal = undefined
   }
 
   /** Another node proposes. @returns whether it is accepted. */
@@ -76,7 +71,7 @@ export class Bootstrap {
     return (
       topology.clusterName === this.#options.clusterName &&
       topology.nodes.some(
-        (node) => node.nodeId === this.#options.nodeId && node.incarnation === this.#incarnation,
+        (node) => node.nodeId === this.#options.nodeId && node.incarnation === this.#self.incarnation,
       )
     )
   }
@@ -88,28 +83,13 @@ export class Bootstrap {
       return undefined
     met.accepted = true
     for (const one of this.#met.values()) if (!one.accepted) return undefined
-    return this.committed(proposal)
+    return this.#found(proposal)
   }
 
-  /**
-   * A committed topology was met or decided. @returns what to do, unless one was taken up before.
-   * @throws CacheError WRONG_CLUSTER, PROTOCOL_ERROR when this node can't serve under it; it goes on waiting for another
-   */
-  committed(topology: Topology): BootstrapEffect | undefined {
-    if (this.#done) return undefined
-    const { clusterName } = this.#options
-    if (topology.clusterName !== clusterName) {
-      throw new CacheError(
-        'WRONG_CLUSTER',
-        `a topology of cluster ${topology.clusterName}, not ${clusterName}`,
-      )
-    }
-    if (topology.hashKey === undefined) {
-      throw new CacheError('PROTOCOL_ERROR', 'a topology without the hash key, as clients get it')
-    }
+  /** A topology is known: there is nothing to found any more. */
+  stop(): void {
     this.#done = true
     this.#proposal = undefined
-    return { kind: 'adopt', topology }
   }
 
   get done(): boolean {
@@ -125,13 +105,20 @@ export class Bootstrap {
   #consider(): BootstrapEffect | undefined {
     const { nodes, nodeId } = this.#options
     if (this.#proposal !== undefined || this.missing().length > 0) return undefined
+    // Whoever joins a cluster that runs founds none.
+    if (!nodes.some((node) => node.nodeId === nodeId)) return undefined
     if (nodes.some((node) => node.nodeId < nodeId)) return undefined
     const topology = this.#draw()
-    if (nodes.length === 1) return this.committed(topology)
+    if (nodes.length === 1) return this.#found(topology)
     this.#proposal = topology
     // What was said to an earlier proposal is no answer to this one.
     for (const one of this.#met.values()) one.accepted = false
     return { kind: 'propose', topology }
+  }
+
+  #found(topology: Topology): BootstrapEffect {
+    this.stop()
+    return { kind: 'found', topology }
   }
 
   #draw(): Topology {
@@ -142,44 +129,41 @@ export class Bootstrap {
       firstPartition: 0,
       partitionCount: options.partitionCount,
     }
-    const ring = options.nodes.map((node): RingNode => {
-      return { nodeId: node.nodeId as NodeId, weight: 1, zone: node.zone }
+    const nodes = options.nodes.map((node): NodeRecord => {
+      const founder = node.nodeId === options.nodeId ? this.#self : this.#met.get(node.nodeId)
+      return {
+        nodeId: node.nodeId as NodeId,
+        incarnation: (founder?.incarnation ?? '') as Incarnation,
+        diskId: founder?.diskId ?? '',
+        address: node.address,
+        zone: node.zone,
+        weight: 1,
+        state: 'active',
+      }
     })
+    const ring = firstRing(
+      nodes.map(({ nodeId, weight, zone }) => ({ nodeId, weight, zone })),
+      [group],
+    )
     return {
       clusterId: randomHex(this.#random, 32) as ClusterId,
       clusterName: options.clusterName,
       epoch: 1 as Epoch,
       hashKey: { low: this.#random.uint32(), high: this.#random.uint32() },
-      nodes: options.nodes.map((node) => ({
-        nodeId: node.nodeId as NodeId,
-        incarnation: (node.nodeId === options.nodeId
-          ? this.#incarnation
-          : (this.#met.get(node.nodeId)?.incarnation ?? '')) as Incarnation,
-        diskId: '',
-        address: node.address,
-        zone: node.zone,
-        weight: 1,
-        state: 'active',
-      })),
-      voters: firstVoters(options.nodes),
-      ring: { nodes: ring, previous: ring, paused: false },
+      nodes,
+      voters: firstVoters(nodes),
+      ring,
       groups: [group],
       regions: options.regions.map(
         (region, i): RegionRecord => ({ ...region, regionId: i as RegionId, group: group.name }),
       ),
       nextRegionId: options.regions.length,
-      partitions: placeInTurn(
-        group,
-        options.nodes.map((node) => node.zone),
-      ),
+      // The ring stands on these nodes in this order.
+      partitions: firstPartitions(ring.placement),
     }
   }
 }
 
-/** The nodes with the lowest names: as many as there are up to three, five from five nodes on. */
-function firstVoters(nodes: readonly BootstrapNode[]): VoterRecord[] {
-  return [...nodes]
-    .sort((a, b) => (a.nodeId < b.nodeId ? -1 : 1))
-    .slice(0, wantedVoterCount(nodes.length))
-    .map((node) => ({ nodeId: node.nodeId as NodeId, diskId: '', address: node.address }))
+function firstVoters(nodes: readonly NodeRecord[]): VoterRecord[] {
+  return votersWanted(nodes).map(({ nodeId, diskId, address }) => ({ nodeId, diskId, address }))
 }

@@ -10,6 +10,7 @@ import { HealthService, reflectionService } from '../adapters/grpc/health.ts'
 import { cacheServiceOf, loadProtos } from '../adapters/grpc/proto.ts'
 import { GrpcServer } from '../adapters/grpc/server.ts'
 import { unaryService } from '../adapters/grpc/unary-service.ts'
+import { LevelStore } from '../adapters/level/level-store.ts'
 import { systemClock } from '../adapters/system/clock.ts'
 import { createSystemLog } from '../adapters/system/log.ts'
 import { processBytes } from '../adapters/system/memory.ts'
@@ -20,8 +21,10 @@ import type { ClusterConfig, NodeConfig } from '../config/cluster-config.ts'
 import { loadClusterConfig, resolveClusterConfig } from '../config/load.ts'
 import { isLoopback } from '../kernel/address.ts'
 import { ByteReader } from '../kernel/bytes.ts'
-import { CacheError } from '../kernel/errors.ts'
+import type { DurableStore } from '../kernel/durable-store.ts'
+import { CacheError, toCacheError } from '../kernel/errors.ts'
 import type { Log } from '../kernel/log.ts'
+import { MemoryStore } from '../kernel/memory-store.ts'
 import { every, type Timer } from '../kernel/scheduler.ts'
 import { CompositeDialer } from './gateway/composite-dialer.ts'
 import { Gateway } from './gateway/gateway.ts'
@@ -42,14 +45,17 @@ export interface CacheNodeOptions {
 const START_CHECK_MS = 25
 const STATE_CHECK_MS = 500
 const CLOSE_TIMEOUT_MS = 5_000
-/** Streams of other nodes: two lanes, and as many again while a broken one has not been noticed. */
+/** Streams of another node: four lanes, and as many again while a broken one has not been noticed. */
 const STREAMS_PER_PEER = 8
+/** Others may join. */
+const PEERS_MIN = 16
 const MIB = 1024 * 1024
 
 export class CacheNode implements AsyncDisposable {
   readonly #core: NodeCore
   readonly #server: GrpcServer
   readonly #dialer: GrpcDialer
+  readonly #store: DurableStore
   readonly #gatewayClient: GatewayClient
   readonly #health: HealthService
   readonly #log: Log
@@ -60,6 +66,7 @@ export class CacheNode implements AsyncDisposable {
     core: NodeCore
     server: GrpcServer
     dialer: GrpcDialer
+    store: DurableStore
     gatewayClient: GatewayClient
     health: HealthService
     log: Log
@@ -67,6 +74,7 @@ export class CacheNode implements AsyncDisposable {
     this.#core = parts.core
     this.#server = parts.server
     this.#dialer = parts.dialer
+    this.#store = parts.store
     this.#gatewayClient = parts.gatewayClient
     this.#health = parts.health
     this.#log = parts.log
@@ -85,6 +93,22 @@ export class CacheNode implements AsyncDisposable {
         : resolveClusterConfig(options.config)
     const node = findNode(config, nodeId)
     const log = options.log ?? createSystemLog({ level: config.log.level, fields: { node: nodeId } })
+    const store = node.dataDir === undefined ? new MemoryStore() : await LevelStore.open(node.dataDir)
+    try {
+      return await CacheNode.#start(config, node, store, log)
+    } catch (error) {
+      await store.close().catch(() => {})
+      throw error
+    }
+  }
+
+  static async #start(
+    config: ClusterConfig,
+    node: NodeConfig,
+    store: DurableStore,
+    log: Log,
+  ): Promise<CacheNode> {
+    const nodeId = node.id
     const dialer = new GrpcDialer()
     const core = new NodeCore(nodeOptions(config, nodeId), {
       clock: systemClock,
@@ -92,6 +116,7 @@ export class CacheNode implements AsyncDisposable {
       random: systemRandom,
       log,
       dialer,
+      store,
       uncompress: (stored) => decompress(new ByteReader(stored), config.limits.valueBytesMax),
       processBytes,
     })
@@ -112,13 +137,16 @@ export class CacheNode implements AsyncDisposable {
     const protos = loadProtos()
     const server = await GrpcServer.listen(node.address, {
       accept: core.accept,
-      streamsMax: { cache: config.limits.streamsMax, cluster: STREAMS_PER_PEER * config.nodes.length },
+      streamsMax: {
+        cache: config.limits.streamsMax,
+        cluster: STREAMS_PER_PEER * Math.max(PEERS_MIN, 2 * config.nodes.length),
+      },
       messageBytesMax: Math.max(4 * MIB, config.limits.valueBytesMax + MIB),
       services: [unaryService(cacheServiceOf(protos), gateway), health.service, reflectionService(protos)],
     })
     core.start()
     log.info('listening', { address: node.address, incarnation: core.incarnation, pid: process.pid })
-    return new CacheNode({ core, server, dialer, gatewayClient, health, log })
+    return new CacheNode({ core, server, dialer, store, gatewayClient, health, log })
   }
 
   get nodeId(): string {
@@ -138,6 +166,9 @@ export class CacheNode implements AsyncDisposable {
         if (state === 'serving' || state === 'no-role') {
           timer.cancel()
           resolve()
+        } else if (this.#core.failure !== undefined) {
+          timer.cancel()
+          reject(this.#core.failure)
         } else if (state === 'stopped' || systemClock.monotonicMs() > giveUpAtMs) {
           timer.cancel()
           const missing = peers
@@ -173,6 +204,9 @@ export class CacheNode implements AsyncDisposable {
     this.#core.close()
     await this.#server.close(Math.max(0, Math.min(500, deadlineMs - systemClock.monotonicMs())))
     this.#dialer.close()
+    await this.#store.close().catch((error: unknown) => {
+      this.#log.warn('the data directory could not be closed', { reason: toCacheError(error).message })
+    })
     this.#log.info('stopped')
   }
 
@@ -207,6 +241,7 @@ function nodeOptions(config: ClusterConfig, nodeId: string): NodeOptions {
     nodeId,
     nodes: config.nodes.map(({ id, address, zone }) => ({ nodeId: id, address, zone })),
     regions: config.regions,
+    onMajorityLoss: replication.onMajorityLoss,
     partitionCount: replication.partitions,
     replicationFactor: replication.factor,
     memoryLimitBytes: memory.limitBytes,

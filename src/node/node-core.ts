@@ -4,22 +4,24 @@
  */
 
 import type { Clock } from '../kernel/clock.ts'
+import type { DurableStore } from '../kernel/durable-store.ts'
 import { CacheError } from '../kernel/errors.ts'
 import type { Log } from '../kernel/log.ts'
 import { MemoryAccount } from '../kernel/memory-account.ts'
+import { MemoryStore } from '../kernel/memory-store.ts'
 import { type Random, randomHex } from '../kernel/random.ts'
 import type { BrokenRules } from '../kernel/rule-switch.ts'
 import { every, type Scheduler, type Timer } from '../kernel/scheduler.ts'
 import type { Uncompress } from '../replication/atomic-group.ts'
-import { decodeTopology, encodeTopology } from '../topology/codec.ts'
-import type { Topology } from '../topology/topology.ts'
-import { FrameType } from '../wire/frames.ts'
+import type { NodeIndex, Topology } from '../topology/topology.ts'
 import type { Hello } from '../wire/handshake.ts'
-import { encodeTopologyFrame, type ReplicaPosition } from '../wire/peer-frames.ts'
+import type { ReplicaPosition } from '../wire/peer-frames.ts'
 import type { Accept, Dialer, FrameHandler, FrameStream, StreamService } from '../wire/transport.ts'
-import { Bootstrap, type BootstrapEffect } from './bootstrap.ts'
 import { ClientSession, type SessionPorts } from './client-session.ts'
+import { ControlPlane } from './control-plane.ts'
 import { DataPlane } from './data-plane.ts'
+import { Gossip } from './gossip.ts'
+import { GossipLiveness } from './gossip-liveness.ts'
 import type { NodeOptions } from './options.ts'
 import { PeerLink, type PeerLinkHandler } from './peer-link.ts'
 import { PeerSession, type PeerSessionPorts } from './peer-session.ts'
@@ -30,6 +32,8 @@ export interface NodePorts {
   readonly random: Random
   readonly log: Log
   readonly dialer: Dialer
+  /** What outlives the process. By default nothing does: to its cluster the node comes back as one with an empty disk. */
+  readonly store?: DurableStore
   /** Undoes the clients' compression, to compare values. */
   readonly uncompress: Uncompress
   /** Bytes the process holds in all: JavaScript heap and array buffers. Where that says nothing (simulations), undefined. */
@@ -72,7 +76,10 @@ export class NodeCore implements PeerLinkHandler {
   readonly incarnation: string
   readonly memory: MemoryAccount
   readonly #ports: NodePorts
-  readonly #bootstrap: Bootstrap
+  readonly #control: ControlPlane
+  readonly #gossip: Gossip
+  readonly #liveness = new GossipLiveness()
+  /** By process. */
   readonly #links = new Map<string, PeerLink>()
   readonly #sessions = new Set<ClientSession>()
   /** By session and lane: the newest stream. */
@@ -80,8 +87,8 @@ export class NodeCore implements PeerLinkHandler {
   readonly #peerSessions = new Set<PeerSession>()
   readonly #sessionPorts: SessionPorts
   readonly #peerSessionPorts: PeerSessionPorts
-  readonly #earlyResumes = new Map<PeerLink, () => void>()
   #plane: DataPlane | undefined
+  #failure: CacheError | undefined
   #timer: Timer | undefined
   #state: 'new' | 'running' | 'draining' | 'stopped' = 'new'
 
@@ -90,8 +97,36 @@ export class NodeCore implements PeerLinkHandler {
     this.#ports = ports
     this.incarnation = randomHex(ports.random, 16)
     this.memory = new MemoryAccount(options.memoryLimitBytes, options.memoryHighShare)
-    this.#bootstrap = new Bootstrap(options, this.incarnation, ports.random)
     const { clock, scheduler, log } = ports
+    this.#control = new ControlPlane(options, this.incarnation, {
+      ...ports,
+      store: ports.store ?? new MemoryStore(),
+      liveness: this.#liveness,
+      streamLost: (nodeId, error) => this.#gossip.streamLost(nodeId, error),
+      adopted: (topology, encoded, self) => this.#adopted(topology, encoded, self),
+      failed: (error) => this.#failed(error),
+    })
+    this.#gossip = new Gossip(
+      {
+        clusterName: options.clusterName,
+        nodeId: options.nodeId,
+        incarnation: this.incarnation,
+        address: addressOf(options),
+        diskId: () => this.#control.diskId,
+        clusterId: () => this.#control.clusterId,
+      },
+      options.nodes.filter((node) => node.nodeId !== options.nodeId),
+      ports,
+      {
+        changed: (member) => {
+          this.#liveness.changed(member)
+          this.#control.livenessChanged()
+        },
+        topologyDiffers: (nodeId, epoch) => this.#control.heardOf(nodeId, epoch),
+        condemned: () => this.#condemned(),
+      },
+      options.membership,
+    )
     this.#sessionPorts = {
       clock,
       scheduler,
@@ -105,21 +140,17 @@ export class NodeCore implements PeerLinkHandler {
     this.#peerSessionPorts = {
       options,
       incarnation: this.incarnation,
+      brokenRules: ports.brokenRules,
       scheduler,
       log,
       dataPlane: () => this.#plane,
-      receiverPorts: (plane) => ({
-        applier: plane.replicator.applier,
-        operations: plane.replicator.operations,
-        stages: plane.replicator.inbox,
-        clock,
-        scheduler,
-        replica: (partition) => plane.replicator.replica(partition),
-      }),
+      diskId: () => (this.#control.diskId === '' ? undefined : this.#control.diskId),
+      epoch: () => this.#control.epoch,
+      control: (stream, hello) => this.#control.accept(stream, hello),
+      gossip: (stream, hello) => this.#gossip.adopt(stream, hello),
+      receiverPorts: (plane) => plane.replicator.receiverPorts(),
       admitted: (session) => this.#admitPeer(session),
       ended: (session) => this.#peerSessions.delete(session),
-      proposed: (topology) => this.#bootstrap.proposed(topology),
-      committed: (topology) => this.#perform(this.#bootstrap.committed(topology)),
     }
   }
 
@@ -127,22 +158,9 @@ export class NodeCore implements PeerLinkHandler {
   start(): void {
     if (this.#state !== 'new') throw new CacheError('INTERNAL', 'a node starts once')
     this.#state = 'running'
-    const { nodes, nodeId, clusterName } = this.options
-    const identity = {
-      clusterName,
-      nodeId,
-      incarnation: this.incarnation,
-      clusterId: () => this.#plane?.clusterId ?? '',
-      topology: () => this.#plane?.nodeTopology ?? new Uint8Array(0),
-    }
-    for (const node of nodes) {
-      if (node.nodeId === nodeId) continue
-      const link = new PeerLink(node.nodeId, node.address, identity, this.#ports, this)
-      this.#links.set(node.nodeId, link)
-      link.start()
-    }
     this.#timer = every(this.#ports.scheduler, OBSERVE_MS, () => this.#observe())
-    this.#perform(this.#bootstrap.start())
+    this.#control.start()
+    this.#gossip.start()
   }
 
   /** Whom the listeners give each new stream. */
@@ -165,6 +183,16 @@ export class NodeCore implements PeerLinkHandler {
     return this.#plane
   }
 
+  /** Who owns what, and how that changes. */
+  get control(): ControlPlane {
+    return this.#control
+  }
+
+  /** Why the node can't go on, if it can't. */
+  get failure(): CacheError | undefined {
+    return this.#failure
+  }
+
   /** Logs that contradicted each other: always 0, or there is a bug. */
   get diverged(): number {
     return this.#plane?.replicator.counters.diverged ?? 0
@@ -172,7 +200,6 @@ export class NodeCore implements PeerLinkHandler {
 
   status(): NodeStatus {
     const plane = this.#plane
-    const links = [...this.#links.values()]
     let backups = 0
     let lagging = 0
     for (const replica of plane?.replicator.replicas() ?? []) {
@@ -185,13 +212,7 @@ export class NodeCore implements PeerLinkHandler {
       state: this.#stateName(),
       clusterId: plane?.clusterId,
       epoch: plane?.topology.epoch ?? 0,
-      peers: links.map((link) => ({
-        nodeId: link.nodeId,
-        address: link.address,
-        linked: link.isLinked,
-        following: plane?.replicator.isPeerAvailable(this.#indexOf(link)) ?? false,
-        reason: link.isLinked ? undefined : link.lastError?.message,
-      })),
+      peers: this.#peers(),
       primaries: plane?.replicator.primaries.length ?? 0,
       backups,
       entries: plane?.engine.stats.entries ?? 0,
@@ -216,6 +237,8 @@ export class NodeCore implements PeerLinkHandler {
     if (this.#state === 'stopped') return
     this.#state = 'stopped'
     this.#timer?.cancel()
+    this.#gossip.close()
+    this.#control.close()
     this.#plane?.close()
     for (const session of [...this.#sessions]) session.close()
     for (const session of [...this.#peerSessions]) session.close()
@@ -224,28 +247,8 @@ export class NodeCore implements PeerLinkHandler {
 
   // What links to peers report.
 
-  welcomed(link: PeerLink, welcome: { readonly incarnation: string; readonly topology: Uint8Array }): void {
-    if (welcome.topology.length > 0) {
-      this.#perform(this.#bootstrap.committed(decodeTopology(welcome.topology)))
-      return
-    }
-    const plane = this.#plane
-    if (plane === undefined) this.#perform(this.#bootstrap.met(link.nodeId, welcome.incarnation))
-    else link.send(encodeTopologyFrame(FrameType.commit, plane.nodeTopology))
-  }
-
-  accepted(link: PeerLink, clusterId: string): void {
-    this.#perform(this.#bootstrap.accepted(link.nodeId, clusterId))
-  }
-
   resumed(link: PeerLink, stream: FrameStream, positions: readonly ReplicaPosition[]): void {
-    const plane = this.#plane
-    if (plane === undefined) {
-      // The peer learned of the topology first: its word is kept until this node has it too.
-      this.#earlyResumes.set(link, () => this.resumed(link, stream, positions))
-      return
-    }
-    plane.replicator.peerLinked(this.#indexOf(link), stream, positions)
+    this.#plane?.replicator.peerLinked(this.#indexOf(link), stream, positions)
     link.startBulk()
   }
 
@@ -253,9 +256,11 @@ export class NodeCore implements PeerLinkHandler {
     this.#plane?.replicator.peerAcked(this.#indexOf(link), ack)
   }
 
+  answered(link: PeerLink, body: Uint8Array): void {
+    this.#plane?.replicator.peerAnswered(this.#indexOf(link), body)
+  }
+
   lost(link: PeerLink): void {
-    this.#earlyResumes.delete(link)
-    this.#bootstrap.lost(link.nodeId)
     this.#plane?.replicator.peerLost(this.#indexOf(link))
   }
 
@@ -275,61 +280,127 @@ export class NodeCore implements PeerLinkHandler {
     this.#plane?.replicator.outbox.answered(this.#indexOf(link), stageId, ok)
   }
 
-  #perform(effect: BootstrapEffect | undefined): void {
-    if (effect === undefined) return
-    if (effect.kind === 'propose') {
-      const message = (): Uint8Array =>
-        encodeTopologyFrame(FrameType.propose, encodeTopology(effect.topology, 'node'))
-      for (const link of this.#links.values()) link.send(message())
-      return
+  /** A newer topology: roles, links to peers and what clients know follow it. */
+  #adopted(topology: Topology, encoded: Uint8Array, self: NodeIndex): void {
+    const { clock, scheduler, log, uncompress } = this.#ports
+    this.#dropLinks(topology, self)
+    let plane = this.#plane
+    if (plane === undefined) {
+      plane = new DataPlane(topology, self, {
+        clock,
+        scheduler,
+        log,
+        memory: this.memory,
+        uncompress,
+        options: this.options,
+        cluster: this.#control,
+        brokenRules: this.#ports.brokenRules,
+      })
+      this.#plane = plane
+    } else {
+      plane.adopt(topology, self, encoded)
     }
-    this.#adopt(effect.topology)
+    this.#addLinks(topology, self)
+    this.#watch(topology)
+    for (const session of [...this.#peerSessions]) session.adopted(plane)
+    for (const session of [...this.#sessions]) session.pushTopology(plane)
   }
 
-  #adopt(topology: Topology): void {
-    const self = topology.nodes.findIndex(
-      (node) => node.nodeId === this.options.nodeId && node.incarnation === this.incarnation,
-    )
-    const { clock, scheduler, log, uncompress } = this.#ports
-    const plane = new DataPlane(topology, self, {
-      clock,
-      scheduler,
-      log,
-      memory: this.memory,
-      uncompress,
-      options: this.options,
-    })
-    this.#plane = plane
-    if (self < 0) {
-      log.warn(
-        'the cluster runs with an earlier process of this node: it holds no replicas until the cluster takes it back',
-        {
-          clusterId: topology.clusterId,
-        },
+  /** Links to processes that are no part of the cluster any more. */
+  #dropLinks(topology: Topology, self: NodeIndex): void {
+    for (const [name, link] of this.#links) {
+      const stays = topology.nodes.some(
+        (node) => processName(node) === name && node.address === link.address && node.state !== 'gone',
       )
-    } else {
-      log.info('topology taken up', {
-        clusterId: topology.clusterId,
-        epoch: topology.epoch,
-        nodes: topology.nodes.length,
-      })
+      if (stays && self >= 0) continue
+      this.#links.delete(name)
+      if (link.isLinked) this.lost(link)
+      this.bulkDown(link)
+      link.close()
     }
-    for (const link of this.#links.values())
-      link.send(encodeTopologyFrame(FrameType.commit, plane.nodeTopology))
-    for (const resume of this.#earlyResumes.values()) resume()
-    this.#earlyResumes.clear()
-    for (const session of this.#peerSessions) session.adopted(plane)
-    for (const session of [...this.#sessions]) session.pushTopology(plane)
+  }
+
+  /** A process without a role replicates nothing. */
+  #addLinks(topology: Topology, self: NodeIndex): void {
+    if (self < 0 || this.#state === 'stopped') return
+    const identity = {
+      clusterName: this.options.clusterName,
+      nodeId: this.options.nodeId,
+      incarnation: this.incarnation,
+      address: topology.nodes[self]?.address ?? '',
+      diskId: () => this.#control.diskId,
+      clusterId: () => topology.clusterId,
+    }
+    topology.nodes.forEach((node, index) => {
+      const name = processName(node)
+      if (index === self || node.state === 'gone' || this.#links.has(name)) return
+      const link = new PeerLink(node, identity, this.#ports, this)
+      this.#links.set(name, link)
+      link.start()
+    })
+  }
+
+  /** Gossip keeps an eye on every process that the topology names. */
+  #watch(topology: Topology): void {
+    const others = topology.nodes.filter(
+      (node) => node.state !== 'gone' && node.nodeId !== this.options.nodeId,
+    )
+    this.#gossip.setTopology(topology.epoch, Number.parseInt(this.#control.recordHash.slice(0, 8), 16))
+    this.#gossip.setPeers(others)
+    this.#gossip.expect(others.filter((node) => node.state !== 'failed'))
+    this.#liveness.keep((nodeId, incarnation) =>
+      others.some((node) => node.nodeId === nodeId && node.incarnation === incarnation),
+    )
+  }
+
+  /** The others hold this process for dead and will not take it back: only a new one can join them. */
+  #condemned(): void {
+    this.#failed(
+      new CacheError('CLOSED', `${this.options.nodeId} was held dead by the others: start it again`),
+    )
+  }
+
+  #failed(error: CacheError): void {
+    this.#failure = error
+    this.#ports.log.error('the node can not go on', { code: error.code, reason: error.message })
   }
 
   #stateName(): NodeStatus['state'] {
     if (this.#state === 'stopped') return 'stopped'
     if (this.#plane === undefined) return 'starting'
-    return this.#plane.replicator.self < 0 ? 'no-role' : 'serving'
+    const state = this.#control.topology?.nodes[this.#control.self]?.state
+    return state === 'active' || state === 'leaving' ? 'serving' : 'no-role'
+  }
+
+  #peers(): PeerStatus[] {
+    const { nodeId, nodes } = this.options
+    const { topology } = this.#control
+    const others: readonly { nodeId: string; address: string; incarnation?: string }[] =
+      topology === undefined ? nodes : topology.nodes.filter((node) => node.state !== 'gone')
+    return others
+      .filter((node) => node.nodeId !== nodeId)
+      .map((node) => {
+        const link = this.#links.get(processName(node))
+        const control = this.#control.linkTo(node.nodeId)
+        const linked = topology === undefined ? control.linked : link?.isLinked === true
+        const following =
+          link !== undefined && this.#plane?.replicator.isPeerAvailable(this.#indexOf(link)) === true
+        return {
+          nodeId: node.nodeId,
+          address: node.address,
+          linked,
+          following,
+          reason: linked ? undefined : (link?.lastError?.message ?? control.reason),
+        }
+      })
   }
 
   #indexOf(link: PeerLink): number {
-    return this.#plane?.topology.nodes.findIndex((node) => node.nodeId === link.nodeId) ?? -1
+    return (
+      this.#plane?.topology.nodes.findIndex(
+        (node) => node.nodeId === link.nodeId && node.incarnation === link.incarnation,
+      ) ?? -1
+    )
   }
 
   #admit(session: ClientSession, hello: Hello): void {
@@ -384,4 +455,12 @@ export class NodeCore implements PeerLinkHandler {
       if (silentMs !== undefined && silentMs > limitMs) link.hangUp(`silent for ${Math.round(silentMs)} ms`)
     }
   }
+}
+
+function addressOf(options: NodeOptions): string {
+  return options.address ?? options.nodes.find((node) => node.nodeId === options.nodeId)?.address ?? ''
+}
+
+function processName({ nodeId, incarnation }: { nodeId: string; incarnation?: string }): string {
+  return `${nodeId}/${incarnation ?? ''}`
 }

@@ -1,5 +1,6 @@
 /** What a node is told at its start. Durations in milliseconds, sizes in bytes. */
 
+import type { MembershipOptions } from '../membership/options.ts'
 import type { Durability, EvictionPolicyName, ReadKind } from '../topology/topology.ts'
 
 export interface BootstrapNode {
@@ -22,10 +23,18 @@ export interface BootstrapRegion {
 
 export interface NodeOptions {
   readonly clusterName: string
-  /** This node's name; one of `nodes`. */
+  /** This node's name. */
   readonly nodeId: string
-  /** All nodes of the cluster's first topology, this one included. */
+  /** Where clients and peers reach this node; by default what `nodes` says. */
+  readonly address?: string
+  /** Nodes of the cluster's first topology. A node that is not among them joins a cluster that runs. */
   readonly nodes: readonly BootstrapNode[]
+  /** Addresses of nodes of a cluster that runs: this node joins it. */
+  readonly join?: readonly string[]
+  /** What becomes of a partition of which no valid set is left: it starts over with what is there, or waits for an operator. */
+  readonly onMajorityLoss: 'serve' | 'block'
+  /** Constants of membership, where they differ from the defaults. */
+  readonly membership?: Partial<MembershipOptions>
   readonly regions: readonly BootstrapRegion[]
   readonly partitionCount: number
   readonly replicationFactor: number
@@ -63,6 +72,7 @@ export const SINGLE_NODE: NodeOptions = {
   clusterName: 'ringcache',
   nodeId: 'node-1',
   nodes: [{ nodeId: 'node-1', address: 'embedded:node-1', zone: '' }],
+  onMajorityLoss: 'serve',
   regions: [DEFAULT_REGION],
   partitionCount: 64,
   replicationFactor: 1,

@@ -1,6 +1,8 @@
 /**
- * This node's streams to one other node: it opens them, keeps them open, and says who it is. On the `operations` stream go
- * proposals of the first topology and the log of what this node orders; on the `bulk` stream large values.
+ * This node's streams to one other process of its cluster: it opens them, keeps them open, and says who it is. On the `operations`
+ * stream goes the log of what this node orders, on the `bulk` stream large values.
+ *
+ * A link is made for one process that the topology names: whoever else answers at the address refuses it.
  *
  * A stream that fails is opened anew after a jittered pause, 50 ms doubling to 1 s. A peer that is linked but silent for three
  * times the replica timeout is hung up on: a half-open connection must not look alive.
@@ -19,7 +21,6 @@ import {
   decodePeerWelcome,
   decodeResume,
   encodePeerHello,
-  type PeerWelcome,
   type ReplicaPosition,
 } from '../wire/peer-frames.ts'
 import type { Dialer, FrameHandler, FrameStream } from '../wire/transport.ts'
@@ -28,18 +29,24 @@ export interface PeerIdentity {
   readonly clusterName: string
   readonly nodeId: string
   readonly incarnation: string
-  /** Empty while there is none. */
+  readonly address: string
+  diskId(): string
   clusterId(): string
-  topology(): Uint8Array
+}
+
+/** The process a link leads to. */
+export interface PeerTarget {
+  readonly nodeId: string
+  readonly incarnation: string
+  readonly address: string
 }
 
 export interface PeerLinkHandler {
-  /** The peer said who it is. */
-  welcomed(link: PeerLink, welcome: PeerWelcome): void
   /** It said what it holds: its log can be sent. */
   resumed(link: PeerLink, stream: FrameStream, positions: readonly ReplicaPosition[]): void
-  accepted(link: PeerLink, clusterId: string): void
   acked(link: PeerLink, ack: Ack): void
+  /** A frame of replication other than an ACK. */
+  answered(link: PeerLink, body: Uint8Array): void
   lost(link: PeerLink): void
   bulkUp(link: PeerLink, stream: FrameStream): void
   bulkDrained(link: PeerLink): void
@@ -64,6 +71,7 @@ interface LaneState {
 
 export class PeerLink {
   readonly nodeId: string
+  readonly incarnation: string
   readonly address: string
   readonly #identity: PeerIdentity
   readonly #dialer: Dialer
@@ -77,8 +85,7 @@ export class PeerLink {
   lastError: CacheError | undefined
 
   constructor(
-    nodeId: string,
-    address: string,
+    target: PeerTarget,
     identity: PeerIdentity,
     ports: {
       readonly dialer: Dialer
@@ -88,8 +95,9 @@ export class PeerLink {
     },
     handler: PeerLinkHandler,
   ) {
-    this.nodeId = nodeId
-    this.address = address
+    this.nodeId = target.nodeId
+    this.incarnation = target.incarnation
+    this.address = target.address
     this.#identity = identity
     this.#dialer = ports.dialer
     this.#scheduler = ports.scheduler
@@ -103,7 +111,7 @@ export class PeerLink {
     this.#dial('operations')
   }
 
-  /** Opens the stream for large values; to be called once the peers share a topology. */
+  /** Opens the stream for large values; to be called once the peer takes this node's log. */
   startBulk(): void {
     const lane = this.#lanes.bulk
     if (lane.stream === undefined && lane.timer === undefined) this.#dial('bulk')
@@ -111,12 +119,6 @@ export class PeerLink {
 
   get isLinked(): boolean {
     return this.#lanes.operations.welcomed
-  }
-
-  /** Sends on the operations stream, if the peer has been met. */
-  send(message: Uint8Array): void {
-    const lane = this.#lanes.operations
-    if (lane.welcomed) lane.stream?.send(message)
   }
 
   /** Ends both streams and opens them anew. */
@@ -178,10 +180,12 @@ export class PeerLink {
         clusterId: this.#identity.clusterId(),
         nodeId,
         incarnation,
+        diskId: this.#identity.diskId(),
+        address: this.#identity.address,
         targetNodeId: this.nodeId,
+        targetIncarnation: this.incarnation,
         streamNumber: lane.streamNumber,
         lane: name,
-        topology: this.#identity.topology(),
       }),
     )
   }
@@ -198,9 +202,6 @@ export class PeerLink {
           return
         case FrameType.ack:
           this.#handler.acked(this, decodeAck(r))
-          return
-        case FrameType.accept:
-          this.#handler.accepted(this, r.text(64))
           return
         case FrameType.staged:
           this.#handler.staged(this, r.uint32(), r.uint8() === 1)
@@ -226,11 +227,12 @@ export class PeerLink {
         `${this.address} is node ${welcome.nodeId}, not ${this.nodeId}: correct the addresses in cluster.yaml`,
       )
     }
+    if (welcome.incarnation !== this.incarnation)
+      throw new CacheError('UNAVAILABLE', `${this.nodeId} was started again`, { node: this.nodeId })
     lane.welcomed = true
     lane.failures = 0
     this.lastError = undefined
     if (name === 'bulk') this.#handler.bulkUp(this, stream)
-    else this.#handler.welcomed(this, welcome)
   }
 
   #down(name: Lane, stream: FrameStream, error: CacheError | undefined): void {

@@ -1,15 +1,15 @@
 /**
- * A stream that another node opened to this one: its handshake, its proposals, its log, its large values.
+ * A stream that another node opened to this one: its handshake, then its log (lane `operations`), its large values (`bulk`), or what
+ * those have to say who handle the other lanes.
  */
 
-import { ByteReader, ByteWriter } from '../kernel/bytes.ts'
+import { ByteReader } from '../kernel/bytes.ts'
 import { CacheError, toCacheError } from '../kernel/errors.ts'
 import type { Log } from '../kernel/log.ts'
+import { type BrokenRules, keeps } from '../kernel/rule-switch.ts'
 import type { Scheduler, Timer } from '../kernel/scheduler.ts'
 import { type ReceiverPorts, ReplicaReceiver } from '../replication/replica-receiver.ts'
-import { decodeTopology } from '../topology/codec.ts'
-import type { Topology } from '../topology/topology.ts'
-import { beginFrame, FrameType, finishFrame } from '../wire/frames.ts'
+import { FrameType } from '../wire/frames.ts'
 import { encodeError, negotiate } from '../wire/handshake.ts'
 import {
   decodePeerHello,
@@ -26,6 +26,8 @@ import type { NodeOptions } from './options.ts'
 export interface PeerSessionPorts {
   readonly options: NodeOptions
   readonly incarnation: string
+  /** Rules of the protocol that a test breaks. */
+  readonly brokenRules?: BrokenRules | undefined
   readonly scheduler: Scheduler
   readonly log: Log
   dataPlane(): DataPlane | undefined
@@ -33,25 +35,33 @@ export interface PeerSessionPorts {
   /** The peer said who it is: older streams of its lane are closed. */
   admitted(session: PeerSession): void
   ended(session: PeerSession): void
-  /** @returns whether the proposal is accepted. */
-  proposed(topology: Topology): boolean
-  committed(topology: Topology): void
+  /** What this node's disk is called; undefined while it has not been opened. */
+  diskId(): string | undefined
+  /** The epoch this node knows; 0: none. */
+  epoch(): number
+  /** Takes over a stream of the lane `control` after PEER_WELCOME. */
+  control(stream: FrameStream, hello: PeerHello): FrameHandler
+  /** Takes over a stream of the lane `gossip` after its PEER_HELLO was found good. Without it, such streams are refused. */
+  gossip?(stream: FrameStream, hello: PeerHello): FrameHandler
 }
 
 const HELLO_TIMEOUT_MS = 5000
-const NO_TOPOLOGY = new Uint8Array(0)
 
 export class PeerSession implements FrameHandler {
   readonly #stream: FrameStream
   readonly #ports: PeerSessionPorts
+  readonly #checksTarget: boolean
   #timer: Timer | undefined
   #receiver: ReplicaReceiver | undefined
   #closed = false
   hello: PeerHello | undefined
+  /** Set on the lanes gossip and control: all that comes after PEER_HELLO is for it. */
+  #handler: FrameHandler | undefined
 
   constructor(stream: FrameStream, ports: PeerSessionPorts) {
     this.#stream = stream
     this.#ports = ports
+    this.#checksTarget = keeps(ports.brokenRules, 'peer-incarnation')
     this.#timer = ports.scheduler.after(HELLO_TIMEOUT_MS, () =>
       this.#refuse(new CacheError('PROTOCOL_ERROR', `no PEER_HELLO within ${HELLO_TIMEOUT_MS} ms`)),
     )
@@ -60,7 +70,8 @@ export class PeerSession implements FrameHandler {
   frame(body: Uint8Array): void {
     if (this.#closed) return
     try {
-      this.#receive(body)
+      if (this.#handler === undefined) this.#receive(body)
+      else this.#handler.frame(body)
     } catch (error) {
       this.#refuse(toCacheError(error))
     }
@@ -68,8 +79,8 @@ export class PeerSession implements FrameHandler {
 
   drained(): void {}
 
-  closed(): void {
-    this.#end()
+  closed(error: CacheError | undefined): void {
+    this.#end(error)
   }
 
   close(): void {
@@ -78,11 +89,16 @@ export class PeerSession implements FrameHandler {
     this.#end()
   }
 
-  /** This node has taken up a topology: the peer's log can come, if it is part of it. */
+  /** This node has taken up a topology: the peer's log can come, if it is part of it, and comes no more, if it was. */
   adopted(plane: DataPlane): void {
     const { hello } = this
-    if (hello === undefined || hello.lane === 'bulk' || this.#receiver !== undefined) return
+    if (hello?.lane !== 'operations') return
     const node = this.#sender(plane)
+    if (this.#receiver !== undefined) {
+      // Its position may be given to another process: nothing more may come in its name.
+      if (node < 0) this.close()
+      return
+    }
     if (node < 0 || plane.replicator.self < 0) return
     this.#receiver = new ReplicaReceiver(node, this.#stream, this.#ports.receiverPorts(plane))
     this.#stream.send(encodeResume(this.#receiver.positions(plane.replicator.replicas())))
@@ -101,6 +117,16 @@ export class PeerSession implements FrameHandler {
         if (this.#receiver === undefined) throw new CacheError('PROTOCOL_ERROR', 'a log before RESUME')
         this.#receiver.replicate(body)
         return
+      case FrameType.ask:
+      case FrameType.fetchTail:
+      case FrameType.syncBegin:
+      case FrameType.syncIds:
+      case FrameType.syncRange:
+      case FrameType.syncEnd:
+      case FrameType.compare:
+        if (this.#receiver === undefined) throw new CacheError('PROTOCOL_ERROR', 'a question before RESUME')
+        this.#ports.dataPlane()?.replicator.peerAsked(this.#receiver, body)
+        return
       case FrameType.stage:
         this.#stage(r, body)
         return
@@ -109,12 +135,6 @@ export class PeerSession implements FrameHandler {
         if (plane !== undefined) plane.replicator.inbox.drop(this.#sender(plane), r.uint32())
         return
       }
-      case FrameType.propose:
-        this.#propose(decodeTopology(r.blob()))
-        return
-      case FrameType.commit:
-        this.#ports.committed(decodeTopology(r.blob()))
-        return
       default:
         throw new CacheError('PROTOCOL_ERROR', `unexpected frame type 0x${(body[0] ?? 0).toString(16)}`)
     }
@@ -129,40 +149,43 @@ export class PeerSession implements FrameHandler {
         `this node belongs to cluster ${options.clusterName}, not ${hello.clusterName}`,
       )
     }
-    if (hello.targetNodeId !== options.nodeId) {
+    if (hello.targetNodeId !== '' && hello.targetNodeId !== options.nodeId) {
       throw new CacheError('CONFIGURATION', `this is node ${options.nodeId}, not ${hello.targetNodeId}`)
     }
-    if (!options.nodes.some((node) => node.nodeId === hello.nodeId)) {
-      throw new CacheError('CONFIGURATION', `${hello.nodeId} is not in this node's list of nodes`)
+    if (hello.targetIncarnation !== '' && hello.targetIncarnation !== incarnation && this.#checksTarget) {
+      throw new CacheError('UNAVAILABLE', `${options.nodeId} was started again: this is another process`)
     }
-    if (hello.topology.length > 0) this.#ports.committed(decodeTopology(hello.topology))
     const plane = this.#ports.dataPlane()
     if (plane !== undefined && hello.clusterId !== '' && hello.clusterId !== plane.clusterId) {
       throw new CacheError(
         'WRONG_CLUSTER',
-        `this node belongs to cluster ${plane.clusterId}, ${hello.nodeId} to ${hello.clusterId}: restart all nodes together`,
+        `this node belongs to cluster ${plane.clusterId}, ${hello.nodeId} to ${hello.clusterId}: to have one of them join the other, move its data directory away`,
       )
     }
+    if (hello.lane === 'gossip' && this.#ports.gossip === undefined) {
+      throw new CacheError('UNSUPPORTED', 'this node does not gossip yet')
+    }
+    const diskId = this.#ports.diskId()
+    if (diskId === undefined) throw new CacheError('NOT_READY', `${options.nodeId} is still opening its data`)
     this.hello = hello
     this.#timer?.cancel()
     this.#ports.admitted(this)
+    if (hello.lane === 'gossip') {
+      this.#handler = this.#ports.gossip?.(this.#stream, hello)
+      return
+    }
     this.#stream.send(
       encodePeerWelcome({
         version,
         nodeId: options.nodeId,
         incarnation,
-        topology: plane?.nodeTopology ?? NO_TOPOLOGY,
+        diskId,
+        clusterId: plane?.clusterId ?? '',
+        epoch: this.#ports.epoch(),
       }),
     )
-    if (plane !== undefined) this.adopted(plane)
-  }
-
-  #propose(topology: Topology): void {
-    if (!this.#ports.proposed(topology)) return
-    const w = new ByteWriter(64)
-    beginFrame(w, FrameType.accept)
-    w.text(topology.clusterId)
-    this.#stream.send(finishFrame(w))
+    if (hello.lane === 'control') this.#handler = this.#ports.control(this.#stream, hello)
+    else if (plane !== undefined) this.adopted(plane)
   }
 
   #stage(r: ByteReader, body: Uint8Array): void {
@@ -179,13 +202,17 @@ export class PeerSession implements FrameHandler {
   #sender(plane: DataPlane): number {
     const { hello } = this
     return plane.topology.nodes.findIndex(
-      (node) => node.nodeId === hello?.nodeId && node.incarnation === hello.incarnation,
+      (node) =>
+        node.nodeId === hello?.nodeId && node.incarnation === hello.incarnation && node.state !== 'gone',
     )
   }
 
   #refuse(error: CacheError): void {
     if (this.#closed) return
-    this.#ports.log.warn('a stream of a peer was refused', {
+    const { log } = this.#ports
+    // Whoever is told that this is another process, or to come back later, is not wrong: it does not know yet.
+    const report = error.code === 'UNAVAILABLE' || error.code === 'NOT_READY' ? log.debug : log.warn
+    report.call(log, 'a stream of a peer was refused', {
       node: this.hello?.nodeId,
       code: error.code,
       reason: error.message,
@@ -195,9 +222,10 @@ export class PeerSession implements FrameHandler {
     this.#end()
   }
 
-  #end(): void {
+  #end(error?: CacheError): void {
     if (this.#closed) return
     this.#closed = true
+    this.#handler?.closed(error)
     this.#timer?.cancel()
     this.#receiver?.close()
     const plane = this.#ports.dataPlane()

@@ -14,35 +14,45 @@
  */
 
 import { type ByteReader, ByteWriter } from '../kernel/bytes.ts'
+import { CacheError } from '../kernel/errors.ts'
 import { beginFrame, FrameType, finishFrame } from './frames.ts'
+import type { Lane } from './transport.ts'
+
+/** By their number on the wire. */
+const LANES: readonly Lane[] = ['operations', 'bulk', 'gossip', 'control']
 
 export interface PeerHello {
   readonly versionMin: number
   readonly versionMax: number
   readonly clusterName: string
-  /** Empty while the sender has no topology. */
+  /** Empty while the sender knows no topology. */
   readonly clusterId: string
   readonly nodeId: string
   readonly incarnation: string
-  /** The node this is meant for: catches a wrong address. */
+  readonly diskId: string
+  /** Where the sender itself listens. */
+  readonly address: string
+  /** The node this is meant for, which catches a wrong address; empty when only the address is known. */
   readonly targetNodeId: string
+  /** The process this is meant for: another one refuses. Empty on lanes that concern whichever process is there. */
+  readonly targetIncarnation: string
   /** Rises with each stream of this sender: a newer one supersedes the older ones of its lane. */
   readonly streamNumber: number
-  readonly lane: 'operations' | 'bulk'
-  /** The sender's committed topology; empty when it has none. */
-  readonly topology: Uint8Array
+  readonly lane: Lane
 }
 
 export interface PeerWelcome {
   readonly version: number
   readonly nodeId: string
   readonly incarnation: string
-  /** The answering node's committed topology; empty when it has none. */
-  readonly topology: Uint8Array
+  readonly diskId: string
+  /** Empty while the answering node knows no topology; then `epoch` is 0. */
+  readonly clusterId: string
+  readonly epoch: number
 }
 
 export function encodePeerHello(hello: PeerHello): Uint8Array {
-  const w = new ByteWriter(512 + hello.topology.length)
+  const w = new ByteWriter(512)
   beginFrame(w, FrameType.peerHello)
   w.uint16(hello.versionMin)
   w.uint16(hello.versionMax)
@@ -50,10 +60,12 @@ export function encodePeerHello(hello: PeerHello): Uint8Array {
   w.text(hello.clusterId)
   w.text(hello.nodeId)
   w.text(hello.incarnation)
+  w.text(hello.diskId)
+  w.text(hello.address)
   w.text(hello.targetNodeId)
+  w.text(hello.targetIncarnation)
   w.varint(hello.streamNumber)
-  w.uint8(hello.lane === 'bulk' ? 1 : 0)
-  w.blob(hello.topology)
+  w.uint8(LANES.indexOf(hello.lane))
   return finishFrame(w)
 }
 
@@ -65,40 +77,42 @@ export function decodePeerHello(r: ByteReader): PeerHello {
     clusterId: r.text(64),
     nodeId: r.text(256),
     incarnation: r.text(64),
+    diskId: r.text(64),
+    address: r.text(512),
     targetNodeId: r.text(256),
+    targetIncarnation: r.text(64),
     streamNumber: r.varint(),
-    lane: r.uint8() === 1 ? 'bulk' : 'operations',
-    topology: r.blob(),
+    lane: readLane(r),
   }
 }
 
+function readLane(r: ByteReader): Lane {
+  const lane = LANES[r.uint8()]
+  if (lane === undefined) throw new CacheError('PROTOCOL_ERROR', 'PEER_HELLO names an unknown lane')
+  return lane
+}
+
 export function encodePeerWelcome(welcome: PeerWelcome): Uint8Array {
-  const w = new ByteWriter(256 + welcome.topology.length)
+  const w = new ByteWriter(256)
   beginFrame(w, FrameType.peerWelcome)
   w.uint16(welcome.version)
   w.text(welcome.nodeId)
   w.text(welcome.incarnation)
-  w.blob(welcome.topology)
+  w.text(welcome.diskId)
+  w.text(welcome.clusterId)
+  w.varint(welcome.epoch)
   return finishFrame(w)
 }
 
 export function decodePeerWelcome(r: ByteReader): PeerWelcome {
-  return { version: r.uint16(), nodeId: r.text(256), incarnation: r.text(64), topology: r.blob() }
-}
-
-/** PROPOSE, ACCEPT and COMMIT of the first topology: the type byte, then the record. */
-export function encodeTopologyFrame(
-  type:
-    | typeof FrameType.propose
-    | typeof FrameType.accept
-    | typeof FrameType.commit
-    | typeof FrameType.topology,
-  topology: Uint8Array,
-): Uint8Array {
-  const w = new ByteWriter(16 + topology.length)
-  beginFrame(w, type)
-  w.blob(topology)
-  return finishFrame(w)
+  return {
+    version: r.uint16(),
+    nodeId: r.text(256),
+    incarnation: r.text(64),
+    diskId: r.text(64),
+    clusterId: r.text(64),
+    epoch: r.varint(),
+  }
 }
 
 /** What a replica holds of one partition, sent when a stream starts. */

@@ -17,7 +17,12 @@ export async function startNodeCluster(
 ): Promise<NodeCluster> {
   const addresses = Array.from({ length: count }, (_, index) => `127.0.0.1:${firstPort + index}`)
   const config = {
-    nodes: addresses.map((address, index) => ({ id: `node${index + 1}`, address, zone: `zone${index + 1}` })),
+    nodes: addresses.map((address, index) => ({
+      id: `node${index + 1}`,
+      address,
+      zone: `zone${index + 1}`,
+      dataDir: 'none',
+    })),
     memory: { limit: '128mb' },
     replication: { partitions: 64, backlog: '16mb' },
     ...more,

@@ -117,10 +117,7 @@ export class Proposer {
   #promised(voter: string, accepted: AcceptedValue | undefined): ProposerStep | undefined {
     this.#heard.add(voter)
     const found = this.#found
-    if (
-      accepted !== undefined &&
-      (found === undefined || compareBallots(accepted.ballot, found.ballot) > 0)
-    )
+    if (accepted !== undefined && (found === undefined || compareBallots(accepted.ballot, found.ballot) > 0))
       this.#found = accepted
     if (!this.#isMajority()) return undefined
     this.#value = this.#found?.value ?? this.#own

@@ -33,11 +33,7 @@ export interface Draft {
 const FORMAT = 1
 
 /** A value for the epoch after `topology`, of those changes that apply. */
-export function draftValue(
-  topology: Topology,
-  changes: readonly Transform[],
-  broken?: BrokenRules,
-): Draft {
+export function draftValue(topology: Topology, changes: readonly Transform[], broken?: BrokenRules): Draft {
   const list = changes.slice(0, TRANSFORMS_MAX)
   const applied = applyAll(topology, list, broken)
   const good: Transform[] = []

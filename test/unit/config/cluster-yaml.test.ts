@@ -53,6 +53,7 @@ describe('a valid file', () => {
         minInSync: 1,
         replicaTimeoutMs: 1000,
         backlogBytes: 64 * 1024 ** 2,
+        onMajorityLoss: 'serve',
       },
       memory: { limitBytes: 1024 ** 3, highWatermark: 0.85 },
       limits: {

@@ -1,0 +1,688 @@
+/**
+ * Who owns what, on this node: the committed topology, how the node comes to be part of it, and how changes are proposed and learned.
+ *
+ * Life: it opens what its disk kept. With a topology there, it goes on from it: meets the others, catches up, and asks to be taken back
+ * (NodeRestarted). Without one it meets the nodes it was told of: when one of them knows a topology, it joins (NodeJoined); when none
+ * does, they found a cluster (bootstrap.ts).
+ *
+ * Changes are collected and sent to the voter that drives: the one with the lowest id of those that answer. What is decided is pushed to
+ * every node; one that missed it hears of the higher epoch with the next contact and fetches what it lacks.
+ *
+ * Everything here is slow path: a handful of frames per second and node.
+ */
+
+import type { Clock } from '../kernel/clock.ts'
+import type { DurableStore } from '../kernel/durable-store.ts'
+import { CacheError, toCacheError } from '../kernel/errors.ts'
+import type { Incarnation, NodeId } from '../kernel/ids.ts'
+import type { Log } from '../kernel/log.ts'
+import type { Random } from '../kernel/random.ts'
+import { every, type Scheduler, type Timer } from '../kernel/scheduler.ts'
+import { decodeTopology, encodeTopology } from '../topology/codec.ts'
+import { Chain } from '../topology/register/chain.ts'
+import { type ProposalEnd, Proposals } from '../topology/register/proposals.ts'
+import { RegisterStore } from '../topology/register/register-store.ts'
+import { VoterContact } from '../topology/register/voter-contact.ts'
+import type { NodeIndex, NodeRecord, Topology } from '../topology/topology.ts'
+import { decodeTransforms, encodeTransforms } from '../topology/transform-codec.ts'
+import type { Transform } from '../topology/transforms.ts'
+import { voterName, voterNames } from '../topology/voters.ts'
+import type { ControlMessage } from '../wire/control-frames.ts'
+import { PROTOCOL_VERSION_MAX, PROTOCOL_VERSION_MIN } from '../wire/frames.ts'
+import { encodePeerHello, type PeerHello, type PeerWelcome } from '../wire/peer-frames.ts'
+import type { Dialer, FrameHandler, FrameStream } from '../wire/transport.ts'
+import { Bootstrap, type BootstrapEffect } from './bootstrap.ts'
+import { ControlLink, type ControlLinkHandler } from './control-link.ts'
+import { ControlSession, type ControlSessionHandler } from './control-session.ts'
+import { DriverDuties } from './driver-duties.ts'
+import type { Liveness } from './liveness.ts'
+import type { NodeOptions } from './options.ts'
+import { Register } from './register.ts'
+
+export interface ControlPlanePorts {
+  readonly clock: Clock
+  readonly scheduler: Scheduler
+  readonly random: Random
+  readonly log: Log
+  readonly dialer: Dialer
+  readonly store: DurableStore
+  readonly liveness: Liveness
+  /** A stream to that node ended, or could not be opened. */
+  streamLost(nodeId: string, error: CacheError | undefined): void
+  /** A newer topology is known. Epochs may be skipped. @param self this process's position in it, −1: it has none */
+  adopted(topology: Topology, encoded: Uint8Array, self: NodeIndex): void
+  /** The node can't go on. */
+  failed(error: CacheError): void
+}
+
+/** What leads a node that is behind to what is known. */
+type Lesson =
+  | { readonly kind: 'decided'; readonly slot: number; readonly value: Uint8Array }
+  | { readonly kind: 'record'; readonly topology: Uint8Array }
+
+const TICK_MS = 50
+const CONTACT_MS = 500
+/** While the node is not part of the cluster, or knows none. */
+const CONTACT_EAGER_MS = 100
+const JOIN_RETRY_MS = 400
+const FETCH_PAUSE_MS = 50
+
+export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
+  readonly #options: NodeOptions
+  readonly #incarnation: string
+  readonly #ports: ControlPlanePorts
+  readonly #chain = new Chain()
+  readonly #contact = new VoterContact()
+  readonly #proposals: Proposals
+  readonly #links = new Map<string, ControlLink>()
+  readonly #sessions = new Set<ControlSession>()
+  readonly #duties: DriverDuties
+  #store: RegisterStore | undefined
+  #register: Register | undefined
+  #bootstrap: Bootstrap | undefined
+  #timer: Timer | undefined
+  #contactDueMs = 0
+  #joinDueMs = 0
+  #fetchedMs = Number.NEGATIVE_INFINITY
+  #wasMember = false
+  #flushing = false
+  #tickPlanned = false
+  #closed = false
+
+  constructor(options: NodeOptions, incarnation: string, ports: ControlPlanePorts) {
+    this.#options = options
+    this.#incarnation = incarnation
+    this.#ports = ports
+    this.#proposals = new Proposals(ports.random)
+    this.#duties = new DriverDuties(options, ports.clock)
+  }
+
+  /** Opens what the disk kept and meets the others. Returns at once. */
+  start(): void {
+    RegisterStore.open(this.#ports.store, this.#ports.random).then(
+      (store) => {
+        if (!this.#closed) this.#opened(store)
+      },
+      (error: unknown) => this.#ports.failed(toCacheError(error)),
+    )
+  }
+
+  /** A verdict on some process changed. */
+  livenessChanged(): void {
+    this.#reportDeaths()
+  }
+
+  /** Another node is said to know another topology. */
+  heardOf(nodeId: string, epoch: number): void {
+    const link = this.#linkOf(nodeId)
+    if (epoch > this.epoch && link !== undefined) this.#fetch(link)
+  }
+
+  get topology(): Topology | undefined {
+    return this.#chain.topology
+  }
+
+  get epoch(): number {
+    return this.#chain.epoch
+  }
+
+  /** Fingerprint of the record, for gossip. */
+  get recordHash(): string {
+    return this.#chain.hash
+  }
+
+  /** Empty until the disk was opened. */
+  get diskId(): string {
+    return this.#store?.diskId ?? ''
+  }
+
+  get clusterId(): string {
+    return this.#chain.topology?.clusterId ?? ''
+  }
+
+  /** This process's position; −1: it has none. */
+  get self(): NodeIndex {
+    return positionOf(this.#chain.topology, this.#options.nodeId, this.#incarnation)
+  }
+
+  /** The voter that decides what is proposed, as this node sees it. */
+  get driver(): string | undefined {
+    return this.#ranking()[0]
+  }
+
+  /** Nodes that are still to be met before a cluster can be founded. */
+  missing(): string[] {
+    return this.#chain.topology === undefined ? (this.#bootstrap?.missing() ?? []) : []
+  }
+
+  /** How the stream to that node fares. */
+  linkTo(nodeId: string): { readonly linked: boolean; readonly reason: string | undefined } {
+    const link = this.#linkOf(nodeId)
+    return { linked: link?.peer !== undefined, reason: link?.lastError?.message }
+  }
+
+  /** Monotonic time of the last proof of contact with a majority of the voters; −∞: there was none. */
+  voterContactMs(): number {
+    return this.#contact.contactMs
+  }
+
+  isProvenDead(node: NodeIndex): boolean {
+    const record = this.#chain.topology?.nodes[node]
+    return record !== undefined && this.#ports.liveness.isProvenDead(record.nodeId, record.incarnation)
+  }
+
+  /** Fire and forget: what comes of it shows in a later topology. */
+  propose(transform: Transform): void {
+    this.#propose(transform)
+  }
+
+  /** Resolves with how the proposal ended. */
+  submit(transform: Transform): Promise<ProposalEnd> {
+    return new Promise((resolve) => {
+      if (!this.#propose(transform, resolve))
+        resolve({ kind: 'refused', reason: 'too many proposals are pending' })
+    })
+  }
+
+  /** A control stream of another node, after its PEER_HELLO was found good. */
+  accept(stream: FrameStream, hello: PeerHello): FrameHandler {
+    const session = new ControlSession(stream, hello, this)
+    this.#sessions.add(session)
+    return session
+  }
+
+  close(): void {
+    this.#closed = true
+    this.#timer?.cancel()
+    this.#register?.close()
+    for (const link of this.#links.values()) link.close()
+    this.#links.clear()
+  }
+
+  // What links report.
+
+  hello(streamNumber: number): Uint8Array {
+    return encodePeerHello({
+      versionMin: PROTOCOL_VERSION_MIN,
+      versionMax: PROTOCOL_VERSION_MAX,
+      clusterName: this.#options.clusterName,
+      clusterId: this.clusterId,
+      nodeId: this.#options.nodeId,
+      incarnation: this.#incarnation,
+      diskId: this.diskId,
+      address: addressOf(this.#options),
+      targetNodeId: '',
+      targetIncarnation: '',
+      streamNumber,
+      lane: 'control',
+    })
+  }
+
+  welcomed(link: ControlLink, peer: PeerWelcome): void {
+    if (peer.nodeId === this.#options.nodeId) {
+      // A list of seeds may name this node itself.
+      this.#links.delete(link.address)
+      link.close()
+      return
+    }
+    if (this.clusterId !== '' && peer.clusterId !== '' && peer.clusterId !== this.clusterId) {
+      link.hangUp(`${peer.nodeId} belongs to cluster ${peer.clusterId}, this node to ${this.clusterId}`)
+      return
+    }
+    if (peer.epoch > this.epoch) this.#fetch(link)
+    else if (this.#chain.topology === undefined && peer.clusterId === '')
+      this.#perform(this.#bootstrap?.met(peer.nodeId, peer))
+    // A voter that comes back may be the one that is waited for.
+    if (this.#register !== undefined && peer.epoch === this.epoch)
+      this.#register.repeat(voterName(peer.nodeId, peer.diskId))
+    this.#contactDueMs = 0
+    this.#tickSoon()
+  }
+
+  answered(link: ControlLink, message: ControlMessage): void {
+    const { peer } = link
+    if (peer === undefined) return
+    switch (message.kind) {
+      case 'vote': {
+        const { vote } = message
+        if (vote.kind === 'decided') {
+          if (vote.epoch > this.epoch) this.#fetch(link)
+        } else if (vote.kind === 'behind') {
+          this.#teach(vote.epoch, (lesson) => link.send(lesson))
+          this.#register?.repeat(vote.voter)
+        } else {
+          this.#register?.vote(vote)
+        }
+        return
+      }
+      case 'contacted': {
+        const { topology } = this.#chain
+        const { contacted } = message
+        if (topology !== undefined) this.#contact.heard(contacted, topology.epoch, voterNames(topology))
+        if (contacted.epoch > this.epoch) this.#fetch(link)
+        return
+      }
+      case 'fetched':
+        this.#learn(message.slot, message.value, () => this.#fetch(link))
+        return
+      case 'fetchedRecord':
+        this.#learnRecord(decodeTopology(message.topology))
+        return
+      case 'founded':
+        this.#perform(this.#bootstrap?.accepted(peer.nodeId, message.clusterId))
+        return
+      default:
+        throw new CacheError('PROTOCOL_ERROR', `${message.kind} is no answer`)
+    }
+  }
+
+  lost(link: ControlLink, error: CacheError | undefined, peer: PeerWelcome | undefined): void {
+    if (peer !== undefined) this.#bootstrap?.lost(peer.nodeId)
+    const nodeId =
+      peer?.nodeId ??
+      this.#chain.topology?.nodes.find((node) => node.address === link.address && node.state !== 'gone')
+        ?.nodeId
+    if (nodeId !== undefined) this.#ports.streamLost(nodeId, error)
+  }
+
+  // What other nodes ask on their streams.
+
+  asked(session: ControlSession, message: ControlMessage): void {
+    const register = this.#register
+    if (register === undefined) return
+    switch (message.kind) {
+      case 'prepare':
+      case 'accept':
+        register.ask(message, (vote) => session.send({ kind: 'vote', vote }))
+        return
+      case 'contact':
+        session.send({
+          kind: 'contacted',
+          contacted: {
+            round: message.round,
+            voter: register.voter,
+            epoch: this.epoch,
+            accepted: register.highestAccepted,
+          },
+        })
+        return
+      case 'suggest':
+        register.drive(decodeTransforms(message.change))
+        return
+      case 'decided':
+        this.#learn(message.slot, message.value, () => {
+          const link = this.#linkOf(session.peer.nodeId)
+          if (link !== undefined) this.#fetch(link)
+        })
+        return
+      case 'fetch':
+        this.#teach(message.epoch, (lesson) => session.send(asAnswer(lesson)))
+        return
+      case 'record':
+        this.#learnRecord(decodeTopology(message.topology))
+        return
+      case 'found': {
+        const topology = decodeTopology(message.topology)
+        if (this.#bootstrap?.proposed(topology) === true)
+          session.send({ kind: 'founded', clusterId: topology.clusterId })
+        return
+      }
+      default:
+        throw new CacheError('PROTOCOL_ERROR', `${message.kind} is no question`)
+    }
+  }
+
+  left(session: ControlSession): void {
+    this.#sessions.delete(session)
+  }
+
+  #opened(store: RegisterStore): void {
+    const { options, ports } = { options: this.#options, ports: this.#ports }
+    this.#store = store
+    const kept = store.kept.topology
+    if (kept !== undefined) {
+      if (kept.clusterName !== options.clusterName) {
+        ports.failed(
+          new CacheError(
+            'CONFIGURATION',
+            `the data directory belongs to the cluster ${kept.clusterName}, not ${options.clusterName}: name another directory`,
+          ),
+        )
+        return
+      }
+      this.#chain.replace(kept)
+    }
+    const self = { incarnation: this.#incarnation, diskId: store.diskId }
+    this.#bootstrap = new Bootstrap(options, self, ports.random)
+    this.#register = new Register(options.nodeId, this.#incarnation, {
+      ...ports,
+      store,
+      chain: this.#chain,
+      send: (voter, message) => this.#sendToVoter(voter, message),
+      decided: (slot, value) => this.#decided(slot, value),
+    })
+    this.#timer = every(ports.scheduler, TICK_MS, () => this.#tick())
+    if (kept === undefined) {
+      this.#updateLinks()
+      this.#perform(this.#bootstrap.start())
+    } else {
+      ports.log.info('goes on from the topology that was kept', {
+        clusterId: kept.clusterId,
+        epoch: kept.epoch,
+      })
+      this.#adopted(true)
+    }
+  }
+
+  #perform(effect: BootstrapEffect | undefined): void {
+    if (effect === undefined) return
+    const { topology } = effect
+    if (effect.kind === 'propose') {
+      const message = { kind: 'found', topology: encodeTopology(topology, 'node') } as const
+      for (const link of this.#links.values()) link.send(message)
+      return
+    }
+    this.#learnRecord(topology, true)
+  }
+
+  #learn(slot: number, value: Uint8Array, fetch: () => void): void {
+    switch (this.#chain.learn(slot, value)) {
+      case 'learned':
+        this.#adopted(false)
+        return
+      case 'gap':
+        fetch()
+        return
+      case 'contradiction':
+        this.#ports.log.error('a decided change makes another topology here than where it was proposed', {
+          slot,
+          epoch: this.epoch,
+        })
+        this.#fetchWhole()
+        return
+      case 'known':
+    }
+  }
+
+  /** A whole record. The first one a node takes up is on its disk before the node serves under it. */
+  #learnRecord(topology: Topology, founded = false): void {
+    const { clusterName, nodeId } = this.#options
+    if (topology.epoch <= this.epoch) return
+    if (topology.clusterName !== clusterName)
+      throw new CacheError(
+        'WRONG_CLUSTER',
+        `a topology of cluster ${topology.clusterName}, not ${clusterName}`,
+      )
+    if (this.clusterId !== '' && topology.clusterId !== this.clusterId) {
+      throw new CacheError(
+        'WRONG_CLUSTER',
+        `${nodeId} belongs to cluster ${this.clusterId}, not ${topology.clusterId}: to have it join that one, move its data directory away`,
+      )
+    }
+    if (topology.hashKey === undefined)
+      throw new CacheError('PROTOCOL_ERROR', 'a topology without the hash key, as clients get it')
+    const store = this.#store
+    if (store === undefined) return
+    if (this.#chain.topology !== undefined) {
+      this.#chain.replace(topology)
+      this.#adopted(false)
+      return
+    }
+    this.#bootstrap?.stop()
+    const encoded = encodeTopology(topology, 'node')
+    store.saveRecord(encoded, { sync: true }).then(
+      () => {
+        if (this.#closed || !this.#chain.replace(topology)) return
+        this.#adopted(true)
+        if (!founded) return
+        for (const link of this.#links.values()) link.send({ kind: 'record', topology: encoded })
+      },
+      (error: unknown) => this.#ports.failed(toCacheError(error)),
+    )
+  }
+
+  /** The chain moved: everything that hangs on it follows. */
+  #adopted(isKept: boolean): void {
+    const { topology, encoded, last } = this.#chain
+    if (topology === undefined) return
+    const { log } = this.#ports
+    this.#bootstrap?.stop()
+    if (!isKept) {
+      this.#store?.saveRecord(encoded, { sync: false }).catch((error: unknown) => {
+        log.error('the topology could not be kept', { reason: toCacheError(error).message })
+      })
+    }
+    const { self } = this
+    const wasMember = this.#wasMember
+    if (self >= 0) this.#wasMember = true
+    else if (wasMember) log.error('this process is no member of the cluster any more')
+    log.info('topology', { epoch: topology.epoch, changes: last?.changes.map((change) => change.kind) })
+    this.#updateLinks()
+    this.#proposals.adopted(topology, last?.changes)
+    this.#register?.adopted()
+    this.#tickSoon()
+    try {
+      this.#ports.adopted(topology, encoded, self)
+    } catch (error) {
+      // A bug in what follows the topology must not keep the cluster from agreeing on the next.
+      log.error('the topology could not be taken up', {
+        epoch: topology.epoch,
+        reason: String(error),
+        stack: stackOf(error),
+      })
+    }
+  }
+
+  #decided(slot: number, value: Uint8Array): void {
+    const links = [...this.#links.values()]
+    // Told first, learned then: a node that is no longer part of it still hears why.
+    for (const link of links) link.send({ kind: 'decided', slot, value })
+    const reached = new Set(links.map((link) => link.peer?.nodeId))
+    for (const session of this.#sessions) {
+      if (!reached.has(session.peer.nodeId)) session.send({ kind: 'fetched', slot, value })
+    }
+    this.#learn(slot, value, () => this.#fetchWhole())
+  }
+
+  /** Sends what leads from `epoch` to what is known. */
+  #teach(epoch: number, send: (lesson: Lesson) => void): void {
+    if (epoch >= this.epoch) return
+    const values = epoch === 0 ? undefined : this.#chain.since(epoch)
+    if (values === undefined) send({ kind: 'record', topology: this.#chain.encoded })
+    else for (const { slot, value } of values) send({ kind: 'decided', slot, value })
+  }
+
+  #fetch(link: ControlLink): void {
+    const nowMs = this.#ports.clock.monotonicMs()
+    // Several nodes may say at once that they know more.
+    if (nowMs - this.#fetchedMs < FETCH_PAUSE_MS) return
+    if (link.send({ kind: 'fetch', epoch: this.epoch })) this.#fetchedMs = nowMs
+  }
+
+  #fetchWhole(): void {
+    for (const link of this.#links.values()) if (link.send({ kind: 'fetch', epoch: 0 })) return
+  }
+
+  #propose(transform: Transform, ended?: (end: ProposalEnd) => void): boolean {
+    const taken = this.#proposals.add(transform, this.#ports.clock.monotonicMs(), ended)
+    this.#flushSoon()
+    return taken
+  }
+
+  #flushSoon(): void {
+    if (this.#flushing || this.#closed) return
+    this.#flushing = true
+    this.#ports.scheduler.endOfTurn(() => {
+      this.#flushing = false
+      this.#flush()
+    })
+  }
+
+  /** Sends what is proposed to the voter that drives; what was sent in vain before, to the next one. */
+  #flush(): void {
+    if (this.#closed || this.#chain.topology === undefined || this.#proposals.size === 0) return
+    const nowMs = this.#ports.clock.monotonicMs()
+    if (this.#proposals.nextMs() > nowMs) return
+    const ranking = this.#ranking()
+    if (ranking.length === 0) return
+    for (const [attempt, changes] of this.#proposals.due(nowMs)) {
+      const nodeId = ranking[attempt % ranking.length] as string
+      if (nodeId === this.#options.nodeId) this.#register?.drive(changes)
+      else this.#linkOf(nodeId)?.send({ kind: 'suggest', change: encodeTransforms(changes) })
+    }
+  }
+
+  /** Voters that can be reached, this node included if it is one, by id. */
+  #ranking(): string[] {
+    const { topology } = this.#chain
+    if (topology === undefined) return []
+    const reachable = topology.voters.filter(({ nodeId, diskId }) => {
+      if (nodeId === this.#options.nodeId) return diskId === this.diskId
+      const peer = this.#linkOf(nodeId)?.peer
+      return peer?.diskId === diskId && this.#ports.liveness.verdict(nodeId, peer.incarnation) === 'alive'
+    })
+    return reachable.map((voter) => voter.nodeId as string).sort()
+  }
+
+  #tickSoon(): void {
+    if (this.#tickPlanned || this.#closed) return
+    this.#tickPlanned = true
+    this.#ports.scheduler.endOfTurn(() => {
+      this.#tickPlanned = false
+      this.#tick()
+    })
+  }
+
+  #tick(): void {
+    const { topology } = this.#chain
+    if (this.#closed || topology === undefined) return
+    const nowMs = this.#ports.clock.monotonicMs()
+    this.#contactVoters(topology, nowMs)
+    this.#seekMembership(topology, nowMs)
+    this.#reportDeaths()
+    if (this.driver === this.#options.nodeId) {
+      for (const change of this.#duties.changes(topology, this.#ports.liveness)) this.#propose(change)
+    }
+    this.#flush()
+  }
+
+  #contactVoters(topology: Topology, nowMs: number): void {
+    if (nowMs < this.#contactDueMs) return
+    this.#contactDueMs = nowMs + (this.self < 0 ? CONTACT_EAGER_MS : CONTACT_MS)
+    const round = this.#contact.begin(nowMs, topology.epoch)
+    for (const link of this.#links.values()) link.send({ kind: 'contact', round, epoch: topology.epoch })
+    const register = this.#register
+    if (register?.isSound !== true) return
+    const own = { round, voter: register.voter, epoch: topology.epoch, accepted: register.highestAccepted }
+    this.#contact.heard(own, topology.epoch, voterNames(topology))
+  }
+
+  /** Asks to be part of the cluster, if this process is not. */
+  #seekMembership(topology: Topology, nowMs: number): void {
+    const { self } = this
+    const record = topology.nodes[self]
+    if (record !== undefined && record.state !== 'failed') return
+    // Whoever was removed stays away until it is started again.
+    if (record === undefined && this.#wasMember) return
+    if (nowMs < this.#joinDueMs) return
+    this.#joinDueMs = nowMs + JOIN_RETRY_MS
+    const { nodeId } = this.#options
+    const node = this.#asRecord(topology)
+    const old = topology.nodes.find((one) => one.nodeId === nodeId && one.state !== 'gone')
+    if (old === undefined || old.incarnation === this.#incarnation)
+      this.#propose({ kind: 'NodeJoined', node })
+    else
+      this.#propose({
+        kind: 'NodeRestarted',
+        old: { nodeId: old.nodeId, incarnation: old.incarnation },
+        node,
+      })
+  }
+
+  #asRecord(topology: Topology): Omit<NodeRecord, 'state'> {
+    const { nodeId, nodes } = this.#options
+    const own = nodes.find((node) => node.nodeId === nodeId)
+    const before = topology.nodes.find((node) => node.nodeId === nodeId)
+    return {
+      nodeId: nodeId as NodeId,
+      incarnation: this.#incarnation as Incarnation,
+      diskId: this.diskId,
+      address: addressOf(this.#options),
+      zone: own?.zone ?? before?.zone ?? '',
+      weight: before?.weight ?? 1,
+    }
+  }
+
+  #reportDeaths(): void {
+    const { topology } = this.#chain
+    if (topology === undefined || this.self < 0) return
+    for (const { nodeId, incarnation, state } of topology.nodes) {
+      if (nodeId === this.#options.nodeId || (state !== 'active' && state !== 'leaving')) continue
+      const verdict = this.#ports.liveness.verdict(nodeId, incarnation)
+      if (verdict === 'dead' || verdict === 'left')
+        this.#propose({ kind: 'NodeFailed', process: { nodeId, incarnation } })
+    }
+  }
+
+  /** Streams to every node there is; while this node is not part of the cluster, also to those it was told of. */
+  #updateLinks(): void {
+    const { topology } = this.#chain
+    const own = addressOf(this.#options)
+    const wanted = new Set<string>()
+    for (const node of topology?.nodes ?? []) {
+      if (node.state !== 'gone' && node.nodeId !== this.#options.nodeId) wanted.add(node.address)
+    }
+    for (const voter of topology?.voters ?? []) {
+      if (voter.nodeId !== this.#options.nodeId) wanted.add(voter.address)
+    }
+    if (this.self < 0) {
+      for (const { address } of this.#options.nodes) wanted.add(address)
+      for (const address of this.#options.join ?? []) wanted.add(address)
+    }
+    wanted.delete(own)
+    for (const [address, link] of this.#links) {
+      if (wanted.has(address)) continue
+      this.#links.delete(address)
+      link.close()
+    }
+    for (const address of wanted) {
+      if (this.#links.has(address)) continue
+      const link = new ControlLink(address, this.#ports, this)
+      this.#links.set(address, link)
+      link.start()
+    }
+  }
+
+  #linkOf(nodeId: string): ControlLink | undefined {
+    for (const link of this.#links.values()) if (link.peer?.nodeId === nodeId) return link
+    return undefined
+  }
+
+  #sendToVoter(voter: string, message: ControlMessage): boolean {
+    for (const link of this.#links.values()) {
+      const { peer } = link
+      if (peer !== undefined && voterName(peer.nodeId, peer.diskId) === voter) return link.send(message)
+    }
+    return false
+  }
+}
+
+function positionOf(topology: Topology | undefined, nodeId: string, incarnation: string): NodeIndex {
+  if (topology === undefined) return -1
+  return topology.nodes.findIndex(
+    (node) => node.nodeId === nodeId && node.incarnation === incarnation && node.state !== 'gone',
+  )
+}
+
+function addressOf(options: NodeOptions): string {
+  return options.address ?? options.nodes.find((node) => node.nodeId === options.nodeId)?.address ?? ''
+}
+
+/** The same lesson as an answer to FETCH. */
+function asAnswer(lesson: Lesson): ControlMessage {
+  return lesson.kind === 'decided' ? { ...lesson, kind: 'fetched' } : { ...lesson, kind: 'fetchedRecord' }
+}
+
+function stackOf(error: unknown): string | undefined {
+  return error instanceof Error ? error.stack : undefined
+}
