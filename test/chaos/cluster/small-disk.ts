@@ -3,7 +3,7 @@
  * (it is a tmpfs, mounted in the run's folder). What the node wrote stays while the node is down.
  */
 
-import { execFile } from 'node:child_process'
+import { execFile, spawnSync } from 'node:child_process'
 import { mkdirSync, rmSync } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -12,6 +12,12 @@ import { promisify } from 'node:util'
 const run = promisify(execFile)
 
 const FILL_CHUNK_BYTES = 64 * 1024
+
+/** Those of a run that is ended early are unmounted with it. */
+const mounted = new Set<string>()
+process.on('exit', () => {
+  for (const folder of mounted) spawnSync('umount', ['-l', folder])
+})
 
 export class SmallDisk implements AsyncDisposable {
   readonly folder: string
@@ -32,6 +38,7 @@ export class SmallDisk implements AsyncDisposable {
   static async mount(folder: string, mebibytes: number): Promise<SmallDisk> {
     mkdirSync(folder, { recursive: true })
     await run('mount', ['-t', 'tmpfs', '-o', `size=${mebibytes}m,mode=700`, 'ringcache-chaos', folder])
+    mounted.add(folder)
     const disk = new SmallDisk(folder)
     mkdirSync(disk.dataDir, { recursive: true })
     return disk
@@ -58,6 +65,7 @@ export class SmallDisk implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     // Lazily: a process that is just ending may still have a file open.
     await run('umount', ['-l', this.folder])
+    mounted.delete(this.folder)
   }
 }
 

@@ -6,11 +6,17 @@
  * A process in it may be a server of any make, for nothing is loaded into it.
  */
 
-import { execFile } from 'node:child_process'
+import { execFile, spawnSync } from 'node:child_process'
 import { promisify } from 'node:util'
 import type { ChaosNetwork, End, Launch } from './network.ts'
 
 const run = promisify(execFile)
+
+/** Namespaces outlive the processes in them: those of a run that is ended early are removed with it. */
+const made = new Set<string>()
+process.on('exit', () => {
+  for (const namespace of made) spawnSync('ip', ['netns', 'del', namespace])
+})
 
 /** Set aside for tests of network equipment (RFC 2544). */
 const PREFIX = '198.18'
@@ -44,7 +50,7 @@ export class NamespaceNetwork implements ChaosNetwork {
 
   static async open(): Promise<NamespaceNetwork> {
     const name = `rc${process.pid}`
-    await ip('netns', 'add', name)
+    await add(name)
     await inside(name, 'sh', '-c', 'echo 1 > /proc/sys/net/ipv4/ip_forward')
     return new NamespaceNetwork(name)
   }
@@ -93,8 +99,8 @@ export class NamespaceNetwork implements ChaosNetwork {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const { namespace } of this.#hosts.values()) await ip('netns', 'del', namespace)
-    await ip('netns', 'del', this.#name)
+    for (const { namespace } of this.#hosts.values()) await remove(namespace)
+    await remove(this.#name)
   }
 
   #rule(what: 'add' | 'del', from: End, to: End): Promise<void> {
@@ -110,7 +116,7 @@ export class NamespaceNetwork implements ChaosNetwork {
     const [gateway, address] = [`${subnet}.${4 * index + 1}`, `${subnet}.${4 * index + 2}`]
     const [inner, outer] = [`v${index}`, `r${index}`]
     this.#hosts.set(end, { namespace, address })
-    await ip('netns', 'add', namespace)
+    await add(namespace)
     await ip(
       ...['link', 'add', inner, 'netns', namespace],
       ...['type', 'veth', 'peer', 'name', outer, 'netns', this.#name],
@@ -127,6 +133,16 @@ export class NamespaceNetwork implements ChaosNetwork {
     if (host === undefined) throw new Error(`there is no end ${end}`)
     return host
   }
+}
+
+async function add(namespace: string): Promise<void> {
+  await ip('netns', 'add', namespace)
+  made.add(namespace)
+}
+
+async function remove(namespace: string): Promise<void> {
+  await ip('netns', 'del', namespace)
+  made.delete(namespace)
 }
 
 async function ip(...args: readonly string[]): Promise<void> {
