@@ -9,7 +9,7 @@
 
 import type { Clock } from '../kernel/clock.ts'
 import type { Scheduler, Timer } from '../kernel/scheduler.ts'
-import type { VirtualTime } from './virtual-time.ts'
+import type { Runnable, VirtualTime } from './virtual-time.ts'
 
 type Phase = 'timers' | 'network' | 'turn'
 
@@ -19,7 +19,7 @@ export class SimulatedHost implements Clock, Scheduler {
   /** Rises at each crash: what was armed before does not run any more. */
   #life = 0
   #paused = false
-  #held: Record<Phase, (() => void)[]> = { timers: [], network: [], turn: [] }
+  #held: Record<Phase, HostTask[]> = { timers: [], network: [], turn: [] }
   /** Milliseconds of its clock per millisecond of virtual time. */
   #rate = 1
   #rateSinceMs = 0
@@ -42,26 +42,24 @@ export class SimulatedHost implements Clock, Scheduler {
   }
 
   after(delayMs: number, task: () => void): Timer {
-    const guarded = this.#guard('timers', () => {
-      // It may have been cancelled while the process stood still.
-      if (!timer.cancelled) task()
-    })
+    const armed = new HostTask(this, 'timers', task)
     // A timer fires by the clock of its machine.
-    const timer = this.#time.after(delayMs / this.#rate, guarded)
-    return timer
+    armed.timer = this.#time.arm(delayMs / this.#rate, armed)
+    return armed
   }
 
   endOfTurn(task: () => void): void {
-    this.#time.endOfTurn(this.#guard('turn', task))
+    this.#time.armEndOfTurn(new HostTask(this, 'turn', task))
   }
 
   nextTurn(task: () => void): void {
-    this.#time.nextTurn(this.#guard('turn', task))
+    this.#time.arm(0, new HostTask(this, 'turn', task))
   }
 
   /** What the network or disk brings: runs at once, or once the process goes on. */
   receive(task: () => void): void {
-    this.#guard('network', task)()
+    if (this.#paused) this.#held.network.push(new HostTask(this, 'network', task))
+    else this.#run(task)
   }
 
   /**
@@ -104,7 +102,7 @@ export class SimulatedHost implements Clock, Scheduler {
     this.#paused = false
     const { timers, network, turn } = this.#held
     this.#held = { timers: [], network: [], turn: [] }
-    for (const task of [...timers, ...network, ...turn]) this.#time.nextTurn(task)
+    for (const task of [...timers, ...network, ...turn]) this.#time.arm(0, task)
   }
 
   /** Ends the process: nothing it armed runs any more. The host itself is ready for the next one. */
@@ -114,17 +112,41 @@ export class SimulatedHost implements Clock, Scheduler {
     this.#held = { timers: [], network: [], turn: [] }
   }
 
-  #guard(phase: Phase, task: () => void): () => void {
-    const life = this.#life
-    const guarded = (): void => {
-      if (life !== this.#life) return
-      if (this.#paused) {
-        this.#held[phase].push(guarded)
-      } else {
-        this.active = true
-        task()
-      }
-    }
-    return guarded
+  /** Runs the task of a process that is alive, now or once it goes on. */
+  perform(armed: HostTask): void {
+    if (armed.life !== this.#life || armed.cancelled) return
+    if (this.#paused) this.#held[armed.phase].push(armed)
+    else this.#run(armed.task)
+  }
+
+  #run(task: () => void): void {
+    this.active = true
+    task()
+  }
+}
+
+/** Something a process has armed. It dies with the process. */
+class HostTask implements Timer, Runnable {
+  readonly #host: SimulatedHost
+  readonly phase: Phase
+  readonly task: () => void
+  readonly life: number
+  cancelled = false
+  timer: Timer | undefined
+
+  constructor(host: SimulatedHost, phase: Phase, task: () => void) {
+    this.#host = host
+    this.phase = phase
+    this.task = task
+    this.life = host.life
+  }
+
+  run(): void {
+    this.#host.perform(this)
+  }
+
+  cancel(): void {
+    this.cancelled = true
+    this.timer?.cancel()
   }
 }

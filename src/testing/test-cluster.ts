@@ -140,6 +140,7 @@ export class TestCluster {
       random: new SeededRandom(this.random.uint32()),
       log: typeof log === 'function' ? log(node.nodeId) : log,
       dialer: this.network.dialer(host),
+      store: node.disk.open(),
       uncompress: (stored) => decompress(new ByteReader(stored), SINGLE_NODE.valueBytesMax),
       ...(brokenRules === undefined ? {} : { brokenRules }),
     })

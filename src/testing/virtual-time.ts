@@ -2,8 +2,9 @@
  * Virtual time: a clock and a scheduler on which a whole cluster runs in one process, deterministically.
  *
  * Tasks run in the order of their due time, and of their arming where that is equal. Between two tasks all promise
- * continuations are drained (through a real turn of the event loop), then the end-of-turn tasks, until nothing is
- * left: so code with promises runs as it would in Node.js, but in one fixed order.
+ * continuations are drained (`process.nextTick` runs once none is left), then the end-of-turn tasks, until nothing is
+ * left: so code with promises runs as it would in Node.js, but in one fixed order. Now and then a real turn of the event
+ * loop lets the process hear of what is outside.
  */
 
 import type { Clock } from '../kernel/clock.ts'
@@ -12,20 +13,27 @@ import type { Scheduler, Timer } from '../kernel/scheduler.ts'
 /** Wall-clock time at which every run starts: 2024-01-01T00:00:00Z. */
 const VIRTUAL_EPOCH_MS = 1_704_067_200_000
 
+/** Events between two real turns of the event loop. */
+const EVENTS_PER_TURN = 2000
+
 export interface VirtualTimer extends Timer {
   readonly cancelled: boolean
+}
+
+export interface Runnable {
+  run(): void
 }
 
 class Task implements VirtualTimer {
   readonly dueMs: number
   readonly order: number
-  readonly run: () => void
+  readonly what: Runnable
   cancelled = false
 
-  constructor(dueMs: number, order: number, run: () => void) {
+  constructor(dueMs: number, order: number, what: Runnable) {
     this.dueMs = dueMs
     this.order = order
-    this.run = run
+    this.what = what
   }
 
   cancel(): void {
@@ -37,7 +45,7 @@ export class VirtualTime implements Clock, Scheduler {
   #nowMs = 0
   #order = 0
   readonly #heap: Task[] = []
-  #endOfTurn: (() => void)[] = []
+  #endOfTurn: Runnable[] = []
   /** Events that ran. */
   events = 0
   /** Called after each task and what it caused: where invariants are checked. */
@@ -52,13 +60,22 @@ export class VirtualTime implements Clock, Scheduler {
   }
 
   after(delayMs: number, run: () => void): VirtualTimer {
-    const task = new Task(this.#nowMs + Math.max(0, delayMs), this.#order++, run)
+    return this.arm(delayMs, { run })
+  }
+
+  /** As `after`, for those who make an object of what is to run. */
+  arm(delayMs: number, what: Runnable): VirtualTimer {
+    const task = new Task(this.#nowMs + Math.max(0, delayMs), this.#order++, what)
     this.#push(task)
     return task
   }
 
-  endOfTurn(task: () => void): void {
-    this.#endOfTurn.push(task)
+  endOfTurn(run: () => void): void {
+    this.armEndOfTurn({ run })
+  }
+
+  armEndOfTurn(what: Runnable): void {
+    this.#endOfTurn.push(what)
   }
 
   nextTurn(task: () => void): void {
@@ -110,18 +127,19 @@ export class VirtualTime implements Clock, Scheduler {
     if (task === undefined || task.cancelled) return
     this.#nowMs = Math.max(this.#nowMs, task.dueMs)
     this.events++
-    task.run()
+    task.what.run()
     await this.#settle()
     this.afterEvent?.()
   }
 
   async #settle(): Promise<void> {
+    if (this.events % EVENTS_PER_TURN === 0) await new Promise<void>((resolve) => setImmediate(resolve))
     for (;;) {
-      await new Promise<void>((resolve) => setImmediate(resolve))
+      await new Promise<void>((resolve) => process.nextTick(resolve))
       if (this.#endOfTurn.length === 0) return
       const tasks = this.#endOfTurn
       this.#endOfTurn = []
-      for (const task of tasks) task()
+      for (const task of tasks) task.run()
     }
   }
 
