@@ -26,7 +26,9 @@ export interface MemberView extends MembershipIdentity {
 }
 
 export type MembershipEvent =
-  /** `dueMs` has come. `lagMs`: how much later than armed the timer ran. */
+  /** The timer for `dueMs` ran so much later than armed. What has arrived meanwhile is read before `tick` follows. */
+  | { readonly type: 'late'; readonly lagMs: number }
+  /** `dueMs` has come. `lagMs`: as `late` said. */
   | { readonly type: 'tick'; readonly lagMs: number }
   | {
       readonly type: 'message'

@@ -120,6 +120,10 @@ export class Membership {
   handle(event: MembershipEvent, nowMs: number): MembershipEffect[] {
     this.#nowMs = nowMs
     switch (event.type) {
+      case 'late':
+        // At once: acks that leave before the tick are late for this reason.
+        this.#lag.note(event.lagMs, nowMs)
+        break
       case 'tick':
         this.#tick(event.lagMs)
         break
@@ -154,7 +158,6 @@ export class Membership {
 
   #tick(lagMs: number): void {
     const { probeTimeoutMs, probeIntervalMs, pushPullIntervalMs } = this.#options
-    this.#lag.note(lagMs, this.#nowMs)
     if (lagMs > probeTimeoutMs) {
       if (this.#prober.isProbing) this.counters.roundsVoided++
       this.#prober.void(this.#nowMs)
@@ -336,7 +339,7 @@ export class Membership {
     }
     if (!isFinal(member.state) && record.address !== '' && counter > member.state.counter)
       member.address = record.address
-    if (proven && status === 'dead' && !isFinal(member.state)) this.#prove(member)
+    if (proven && status === 'dead' && !isFinal(member.state)) this.#prove(member, counter)
     else this.#join(member, opinion, by)
   }
 
@@ -482,16 +485,17 @@ export class Membership {
     if (reporters >= REPORTERS_FOR_PROOF) this.#prove(member)
   }
 
-  #prove(member: Member): void {
+  /** @param counter what the member said last, where the proof was found. */
+  #prove(member: Member, counter: number = member.state.counter): void {
     if (member.state.proven) return
-    const { nodeId, incarnation, state } = member
+    const { nodeId, incarnation } = member
     if (this.#streams.get(nodeId) === incarnation) {
       if (!member.proofHeld) this.#ping(member, this.#questions.next())
       member.proofHeld = true
       return
     }
     this.counters.deathsProven++
-    this.#join(member, { counter: state.counter, status: 'dead', proven: true }, this.#self.nodeId)
+    this.#join(member, { counter, status: 'dead', proven: true }, this.#self.nodeId)
   }
 
   // Telling

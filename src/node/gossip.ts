@@ -319,6 +319,7 @@ export class Gossip implements GossipLinkHandler {
       const lagMs = Math.max(0, clock.monotonicMs() - dueMs)
       this.#timer = undefined
       this.#isDeciding = true
+      this.#handle({ type: 'late', lagMs })
       scheduler.nextTurn(() =>
         scheduler.nextTurn(() => {
           this.#isDeciding = false
