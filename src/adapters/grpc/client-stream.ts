@@ -174,7 +174,9 @@ export class GrpcClientStream extends ExchangeStream {
 /** What the system's error says; `reset` when it names none, since then the other side closed the connection. */
 function failureOf(error: Error | undefined): { failure?: ConnectionFailure } {
   // A host name with several addresses: refused only if each of them refused.
-  const errors: readonly Error[] = error instanceof AggregateError ? error.errors : error ? [error] : []
+  // A stream that was opened before the connection stood is cancelled, and names what became of the connection as the cause.
+  const reason = error?.cause instanceof Error ? error.cause : error
+  const errors: readonly Error[] = reason instanceof AggregateError ? reason.errors : reason ? [reason] : []
   const codes = errors.map((one: NodeJS.ErrnoException) => one.code)
   if (codes.length > 0 && codes.every((code) => code === 'ECONNREFUSED')) return { failure: 'refused' }
   if (codes.includes('ETIMEDOUT')) return { failure: 'timeout' }
