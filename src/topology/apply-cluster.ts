@@ -2,7 +2,7 @@
 
 import type { RegionId } from '../kernel/ids.ts'
 import { type Outcome, refuse } from './outcome.ts'
-import { placeGroup } from './placement.ts'
+import { firstPartitions, placeOnRing, wantedPlacement } from './placement.ts'
 import {
   GROUPS_MAX,
   isWeight,
@@ -87,7 +87,13 @@ function changeRing(topology: Topology, expected: readonly RingNode[], nodes: re
     return refuse('the ring names a node twice')
   if (nodes.some(({ weight }) => weight !== 0 && !isWeight(weight))) return refuse('a weight is out of range')
   if (nodes.every(({ weight }) => weight === 0)) return refuse('the ring would be empty')
-  return { ...topology, ring: { nodes, previous: ring.nodes, paused: ring.paused } }
+  const { groups } = topology
+  // Going back wants exactly what was there.
+  const placement = isSameRing(nodes, ring.previous)
+    ? ring.previousPlacement
+    : placeOnRing(nodes, groups, { nodes: ring.nodes, placement: ring.placement })
+  const changed = { nodes, placement, previous: ring.nodes, previousPlacement: ring.placement }
+  return { ...topology, ring: { ...changed, paused: ring.paused } }
 }
 
 export function isSameRing(a: readonly RingNode[], b: readonly RingNode[]): boolean {
@@ -109,9 +115,16 @@ function createGroup(topology: Topology, created: Omit<GroupRecord, 'firstPartit
   if (group.partitionCount < 1 || group.replicationFactor < 1) return refuse(`group ${group.name} is empty`)
   if (partitions.length + group.partitionCount > PARTITIONS_MAX)
     return refuse(`a cluster has ${PARTITIONS_MAX} partitions at most`)
-  const placed = placeGroup(topology, group)
-  if (placed.length === 0) return refuse('no node on the ring is active')
-  return { ...topology, groups: [...groups, group], partitions: [...partitions, ...placed] }
+  const { ring } = topology
+  const added = placeOnRing(ring.nodes, [group]).slice(group.firstPartition)
+  const before = placeOnRing(ring.previous, [group]).slice(group.firstPartition)
+  const placement = [...ring.placement, ...added]
+  const previousPlacement = [...ring.previousPlacement, ...before]
+  const grown = { ...topology, groups: [...groups, group], ring: { ...ring, placement, previousPlacement } }
+  const placed = wantedPlacement(grown).slice(partitions.length)
+  const active = placed.map((places) => places.filter((node) => topology.nodes[node]?.state === 'active'))
+  if (active.some((places) => places.length === 0)) return refuse('too few nodes of the ring are active')
+  return { ...grown, partitions: [...partitions, ...firstPartitions(active)] }
 }
 
 function createRegion(topology: Topology, created: Omit<RegionRecord, 'regionId'>): Outcome {

@@ -5,6 +5,7 @@
 
 import type { BrokenRules } from '../kernel/rule-switch.ts'
 import { type Outcome, refuse } from './outcome.ts'
+import { placeOnRing } from './placement.ts'
 import { isWeight, NODES_MAX } from './record-codec.ts'
 import { withoutLost } from './set-change.ts'
 import {
@@ -13,6 +14,7 @@ import {
   type NodeRecord,
   type NodeState,
   type PartitionRecord,
+  type RingNode,
   type Topology,
 } from './topology.ts'
 import type { ProcessName, Transform } from './transforms.ts'
@@ -101,11 +103,19 @@ function remove(topology: Topology, process: ProcessName, broken: BrokenRules | 
     if (topology.voters.some((voter) => voter.nodeId === node.nodeId))
       return refuse(`${node.nodeId} still votes`)
   }
-  const { nodes, previous, paused } = topology.ring
-  const others = nodes.filter(({ nodeId }) => nodeId !== node.nodeId)
-  if (others.every(({ weight }) => weight === 0)) return refuse('the ring would be empty')
-  const ring = { nodes: others, previous: previous.filter(({ nodeId }) => nodeId !== node.nodeId), paused }
-  return { ...withState(topology, at, 'gone', broken), ring }
+  const left = withState(topology, at, 'gone', broken)
+  const { nodes, previous } = topology.ring
+  const isOther = ({ nodeId }: RingNode): boolean => nodeId !== node.nodeId
+  const stays = nodes.filter(isOther)
+  if (stays.every(({ weight }) => weight === 0)) return refuse('the ring would be empty')
+  if (stays.length === nodes.length && previous.every(isOther)) return left
+  // There is no going back to a ring with a node that is no more.
+  const { groups, ring } = topology
+  const placement = placeOnRing(stays, groups, { nodes, placement: ring.placement })
+  return {
+    ...left,
+    ring: { nodes: stays, placement, previous: stays, previousPlacement: placement, paused: ring.paused },
+  }
 }
 
 /** The record with a node in another state, and sets that follow from it. */

@@ -38,6 +38,7 @@ import {
   NO_RING,
   type NodeRecord,
   type PartitionRecord,
+  type RingRecord,
   type Topology,
   type UnsettledSet,
 } from './topology.ts'
@@ -63,7 +64,9 @@ export function encodeTopology(topology: Topology, audience: 'node' | 'client'):
     w.varint(topology.voters.length)
     for (const voter of topology.voters) writeVoter(w, voter)
     writeRingNodes(w, topology.ring.nodes)
+    writePlacement(w, topology.ring.placement)
     writeRingNodes(w, topology.ring.previous)
+    writePlacement(w, topology.ring.previousPlacement)
     w.uint8(topology.ring.paused ? 1 : 0)
   }
   w.varint(topology.nodes.length)
@@ -109,7 +112,7 @@ export function decodeTopology(bytes: Uint8Array): Topology {
         hashKey: { low: r.uint32(), high: r.uint32() },
         nextRegionId: r.varint(),
         voters: readList(r, VOTERS_MAX, 'voters', readVoter),
-        ring: { nodes: readRingNodes(r), previous: readRingNodes(r), paused: readFlag(r) },
+        ring: readRing(r),
       }
     : { hashKey: undefined, nextRegionId: 0, voters: [], ring: NO_RING }
   const nodes = readList(r, NODES_MAX, 'nodes', whole ? readWholeNode : readClientNode)
@@ -127,10 +130,8 @@ export function decodeTopology(bytes: Uint8Array): Topology {
 }
 
 /** What can be seen only once all parts are there. */
-function checkWhole(
-  { groups, partitions, regions, nodes, voters, nextRegionId }: Topology,
-  whole: boolean,
-): void {
+function checkWhole(topology: Topology, whole: boolean): void {
+  const { groups, partitions, regions, nodes, voters, nextRegionId, ring } = topology
   for (const group of groups) {
     check(
       group.firstPartition + group.partitionCount <= partitions.length,
@@ -150,6 +151,9 @@ function checkWhole(
   }
   const present = nodes.filter((node) => node.state !== 'gone').map((node) => node.nodeId)
   check(new Set(present).size === present.length, 'two nodes have the same name')
+  for (const placement of [ring.placement, ring.previousPlacement]) {
+    check(!whole || placement.length === partitions.length, 'the ring does not place every partition')
+  }
   check(new Set(voters.map((voter) => voter.nodeId)).size === voters.length, 'a node votes twice')
 }
 
@@ -211,6 +215,28 @@ function readPartition(r: ByteReader, nodeCount: number, whole: boolean): Partit
   const recoveredAt = r.varint()
   check(recoveredAt <= partitionEpoch, 'a partition started over in an epoch to come')
   return { partitionEpoch, primary, inSync, learners, unsettled, recoveredAt }
+}
+
+function writePlacement(w: ByteWriter, placement: RingRecord['placement']): void {
+  w.varint(placement.length)
+  for (const places of placement) writeIndexes(w, places)
+}
+
+function readRing(r: ByteReader): RingRecord {
+  const nodes = readRingNodes(r)
+  const placement = readPlacement(r, nodes.length)
+  const previous = readRingNodes(r)
+  return {
+    nodes,
+    placement,
+    previous,
+    previousPlacement: readPlacement(r, previous.length),
+    paused: readFlag(r),
+  }
+}
+
+function readPlacement(r: ByteReader, nodeCount: number): number[][] {
+  return readList(r, PARTITIONS_MAX, 'partitions on the ring', (reader) => readIndexes(reader, nodeCount))
 }
 
 function writeIndexes(w: ByteWriter, indexes: readonly number[]): void {

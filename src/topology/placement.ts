@@ -1,67 +1,81 @@
 /**
- * The first topology: partitions dealt out in turn, so that each node is primary of the same number of them (± 1) and the
- * replicas of a partition lie on consecutive nodes, in an order that alternates between zones.
+ * Where the hash ring wants the replicas of each partition. It is computed when the ring changes and kept in the record, beside
+ * what it was before: so all nodes want the same, a change of the ring moves no more than it must, and one that is taken
+ * back wants exactly what was there.
+ *
+ * The first table of a cluster is what its ring wants, so that a new cluster has nothing to move.
  */
 
 import type { PartitionEpoch } from '../kernel/ids.ts'
-import type { GroupRecord, NodeIndex, PartitionRecord, Topology } from './topology.ts'
+import { placeBounded } from './bounded-placement.ts'
+import { ConsistentHashRing } from './hash-ring.ts'
+import type { GroupRecord, NodeIndex, PartitionRecord, RingNode, RingRecord, Topology } from './topology.ts'
 
-/**
- * Partition records of one group over the nodes in these zones, all at epoch 1 and settled. Where every zone has as many
- * nodes and there are as many zones as replicas, the replicas of a partition lie in distinct zones.
- * @param zones the zone of each node, by its position; an empty zone is one of its own
- */
-export function placeInTurn(group: GroupRecord, zones: readonly string[]): PartitionRecord[] {
-  const order = alternating(zones)
-  const replicas = Math.min(group.replicationFactor, order.length)
-  const partitions: PartitionRecord[] = []
-  for (let p = 0; p < group.partitionCount; p++) {
-    const inSync: NodeIndex[] = []
-    for (let i = 0; i < replicas; i++) inSync.push(order[(p + i) % order.length] as NodeIndex)
-    partitions.push({
-      partitionEpoch: 1 as PartitionEpoch,
-      primary: inSync[0] as NodeIndex,
-      inSync,
-      learners: [],
-      unsettled: [],
-      recoveredAt: 0,
+/** By cluster-wide partition: places in the list of ring nodes, the primary's first. */
+export type RingPlacement = RingRecord['placement']
+
+/** An earlier ring, to keep as much of as possible. */
+export interface PlacedRing {
+  readonly nodes: readonly RingNode[]
+  readonly placement: RingPlacement
+}
+
+/** What these nodes should hold of all groups. Nodes of weight 0 hold nothing. */
+export function placeOnRing(
+  nodes: readonly RingNode[],
+  groups: readonly GroupRecord[],
+  earlier?: PlacedRing,
+): number[][] {
+  const takers = nodes.flatMap((node, i) => (node.weight > 0 ? [i] : []))
+  const ring = new ConsistentHashRing(
+    takers.map((i) => {
+      const { nodeId, weight, zone } = nodes[i] as RingNode
+      return { id: nodeId, weight, zone }
+    }),
+  )
+  const memberOf = new Map(takers.map((i, member) => [(nodes[i] as RingNode).nodeId, member]))
+  const placement: number[][] = []
+  for (const group of groups) {
+    const { name, firstPartition, partitionCount, replicationFactor } = group
+    const keys = Array.from({ length: partitionCount }, (_, p) => `${name}/${p}`)
+    const kept = earlier?.placement
+      .slice(firstPartition, firstPartition + partitionCount)
+      .map((places) =>
+        places
+          .map((place) => memberOf.get(earlier.nodes[place]?.nodeId ?? ('' as RingNode['nodeId'])))
+          .filter((member) => member !== undefined),
+      )
+    const placed = placeBounded(ring, keys, replicationFactor, kept)
+    placed.forEach((members, p) => {
+      placement[firstPartition + p] = members.map((member) => takers[member] as number)
     })
   }
-  return partitions
+  return placement
 }
 
-/** All nodes, one of each zone after the other as long as zones have some left. */
-function alternating(zones: readonly string[]): NodeIndex[] {
-  const byZone = new Map<string, NodeIndex[]>()
-  zones.forEach((zone, node) => {
-    const name = zone === '' ? `node ${node}` : zone
-    const nodes = byZone.get(name)
-    if (nodes === undefined) byZone.set(name, [node])
-    else nodes.push(node)
-  })
-  const order: NodeIndex[] = []
-  for (let round = 0; order.length < zones.length; round++) {
-    for (const nodes of byZone.values()) {
-      const node = nodes[round]
-      if (node !== undefined) order.push(node)
-    }
-  }
-  return order
+/** Positions in `topology.nodes` that are to hold each partition, the primary's first. -1: a node of the ring that is gone. */
+export function wantedPlacement(topology: Topology): NodeIndex[][] {
+  const { nodes, placement } = topology.ring
+  const positions = nodes.map(({ nodeId }) =>
+    topology.nodes.findIndex((node) => node.nodeId === nodeId && node.state !== 'gone'),
+  )
+  return placement.map((places) => places.map((place) => positions[place] ?? -1))
 }
 
-/** Partition records of a new group, over the active nodes of the ring. Empty when there are none. */
-export function placeGroup(topology: Topology, group: GroupRecord): PartitionRecord[] {
-  const positions: NodeIndex[] = []
-  const zones: string[] = []
-  for (const { nodeId, weight, zone } of topology.ring.nodes) {
-    const at = topology.nodes.findIndex((node) => node.nodeId === nodeId && node.state === 'active')
-    if (at < 0 || weight === 0) continue
-    positions.push(at)
-    zones.push(zone)
-  }
-  if (positions.length === 0) return []
-  return placeInTurn(group, zones).map((partition) => {
-    const inSync = partition.inSync.map((i) => positions[i] as NodeIndex)
-    return { ...partition, primary: inSync[0] as NodeIndex, inSync }
-  })
+/** The ring of these nodes with the placement it wants. */
+export function firstRing(nodes: readonly RingNode[], groups: readonly GroupRecord[]): RingRecord {
+  const placement = placeOnRing(nodes, groups)
+  return { nodes, placement, previous: nodes, previousPlacement: placement, paused: false }
+}
+
+/** The records of partitions that nobody has written to yet, placed on these nodes. */
+export function firstPartitions(placement: readonly (readonly NodeIndex[])[]): PartitionRecord[] {
+  return placement.map((inSync) => ({
+    partitionEpoch: 1 as PartitionEpoch,
+    primary: inSync[0] as NodeIndex,
+    inSync,
+    learners: [],
+    unsettled: [],
+    recoveredAt: 0,
+  }))
 }

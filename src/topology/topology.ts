@@ -66,14 +66,23 @@ export interface RingNode {
  */
 export interface RingRecord {
   readonly nodes: readonly RingNode[]
+  /** By partition: who is to hold it, as places in `nodes`, the primary's first. */
+  readonly placement: readonly (readonly number[])[]
   /** What `nodes` was before the last change: cancelling a rebalance goes back to it. */
   readonly previous: readonly RingNode[]
+  readonly previousPlacement: readonly (readonly number[])[]
   /** No new move begins. */
   readonly paused: boolean
 }
 
 /** The ring of a topology that has none, as clients receive it. */
-export const NO_RING: RingRecord = { nodes: [], previous: [], paused: false }
+export const NO_RING: RingRecord = {
+  nodes: [],
+  placement: [],
+  previous: [],
+  previousPlacement: [],
+  paused: false,
+}
 
 export type Durability = 'one' | 'quorum' | 'all'
 export type ReadKind = 'primary' | 'replica' | 'nearest' | 'majority' | 'linearizable'

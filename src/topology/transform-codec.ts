@@ -198,7 +198,7 @@ function readTransform(r: ByteReader): Transform {
       return { kind, region: { regionId: readRegionId(r), ...readRegion(r) } }
     case 'RegionDropped':
       return { kind, regionId: readRegionId(r) }
-    case undefined:
+    default:
       throw new CacheError(
         'PROTOCOL_ERROR',
         'an unknown change of the topology: is this node older than the others?',

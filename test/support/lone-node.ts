@@ -10,11 +10,11 @@ import { NodeCore } from '../../src/node/node-core.ts'
 import { DEFAULT_REGION, type NodeOptions, SINGLE_NODE } from '../../src/node/options.ts'
 import { VirtualTime } from '../../src/testing/virtual-time.ts'
 import { encodeTopology } from '../../src/topology/codec.ts'
-import { placeInTurn } from '../../src/topology/placement.ts'
-import { NO_RING, type Topology } from '../../src/topology/topology.ts'
+import type { Topology } from '../../src/topology/topology.ts'
 import { FRAME_HEADROOM } from '../../src/wire/frames.ts'
 import { encodePeerHello } from '../../src/wire/peer-frames.ts'
 import { DirectStream } from './direct-stream.ts'
+import { placeInTurn, placesInTurn } from './place-in-turn.ts'
 
 const NAMES = ['a', 'b', 'c']
 const INCARNATION_A = 'aaaaaaaaaaaaaaaa'
@@ -107,6 +107,8 @@ export class LoneNode {
       firstPartition: 0,
       partitionCount: options.partitionCount,
     }
+    const ring = options.nodes.map(({ nodeId, zone }) => ({ nodeId: nodeId as NodeId, weight: 1, zone }))
+    const placement = placesInTurn(group, 3)
     return {
       clusterId: 'c0ffee00c0ffee00c0ffee00c0ffee00' as Topology['clusterId'],
       clusterName: 'ringcache',
@@ -124,8 +126,8 @@ export class LoneNode {
       regions: [{ ...DEFAULT_REGION, regionId: 0 as RegionId, group: 'default' }],
       nextRegionId: 1,
       voters: [],
-      ring: NO_RING,
-      partitions: placeInTurn(group, ['', '', '']),
+      ring: { nodes: ring, placement, previous: ring, previousPlacement: placement, paused: false },
+      partitions: placeInTurn(group, 3),
     }
   }
 }

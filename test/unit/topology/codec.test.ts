@@ -32,6 +32,20 @@ const ringNodes = fc.uniqueArray(
   }),
   { maxLength: 5, selector: (node) => node.nodeId },
 )
+const placed = (partitions: number) =>
+  ringNodes.chain((nodes) =>
+    fc.record({
+      nodes: fc.constant(nodes),
+      placement: fc.array(fc.array(fc.nat(Math.max(0, nodes.length - 1)), { maxLength: nodes.length }), {
+        minLength: partitions,
+        maxLength: partitions,
+      }),
+    }),
+  )
+const anyRing = (partitions: number): fc.Arbitrary<Topology['ring']> =>
+  fc.tuple(placed(partitions), placed(partitions), fc.boolean()).map(([now, before, paused]) => {
+    return { ...now, previous: before.nodes, previousPlacement: before.placement, paused }
+  })
 const uint32 = fc.integer({ min: 0, max: 0xffff_ffff })
 
 const anyTopology: fc.Arbitrary<Topology> = fc
@@ -106,7 +120,7 @@ const anyTopology: fc.Arbitrary<Topology> = fc
         fc.record({ nodeId: text.map((id) => id as NodeId), diskId: text, address: text }),
         { maxLength: 5, selector: (voter) => voter.nodeId },
       ),
-      ring: fc.record({ nodes: ringNodes, previous: ringNodes, paused: fc.boolean() }),
+      ring: anyRing(partitions),
       nextRegionId: fc.integer({ min: 2 ** 31, max: 2 ** 40 }),
       groups: fc.constant(groupRecords),
       // Ids are unique in a record; the offset keeps them arbitrary.
@@ -136,7 +150,9 @@ const SAMPLE: Topology = {
   voters: [{ nodeId: 'a' as NodeId, diskId: 'disk-a', address: '127.0.0.1:7401' }],
   ring: {
     nodes: [{ nodeId: 'a' as NodeId, weight: 1, zone: 'z' }],
+    placement: [[0], []],
     previous: [{ nodeId: 'b' as NodeId, weight: 0, zone: 'z' }],
+    previousPlacement: [[], [0]],
     paused: true,
   },
   nextRegionId: 2,
@@ -252,6 +268,11 @@ describe('a topology', () => {
       'epoch to come',
     ],
     ['two nodes of one name', { nodes: Array(3).fill(SAMPLE.nodes[0]) }, 'two nodes have the same name'],
+    [
+      'a ring that leaves partitions out',
+      { ring: { ...SAMPLE.ring, placement: [[0]] } },
+      'place every partition',
+    ],
     ['a node that votes twice', { voters: Array(2).fill(SAMPLE.voters[0]) }, 'votes twice'],
     ['a region of a number not given yet', { nextRegionId: 1 }, 'not yet given'],
     [
