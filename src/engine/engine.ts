@@ -527,6 +527,15 @@ export class Engine {
     for (const e of entries) visit(e)
   }
 
+  /**
+   * Entries of a partition whose hash is at least `hash`, one page of the index, appended to `into`. The pages follow each
+   * other in the order of the hash.
+   * @returns the first hash behind them; 2^32 when there are no more
+   */
+  collectFrom(partition: number, hash: number, into: EntryIndex[]): number {
+    return this.index.collectFrom(this.#partition(partition).directory, hash, into)
+  }
+
   /** Entries of one partition. */
   entries(partition: number): number {
     return this.#partition(partition).entries

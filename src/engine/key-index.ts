@@ -194,6 +194,27 @@ export class KeyIndex {
     }
   }
 
+  /**
+   * Entries of the page that `hash` belongs to, from that hash on, appended to `into`.
+   * @returns the first hash behind the page; 2^32 behind the last one
+   */
+  collectFrom(directory: Directory, hash: number, into: EntryIndex[]): number {
+    const { depth } = directory
+    const at = depth === 0 ? 0 : hash >>> (32 - depth)
+    const page = directory.pages[at] as number
+    const first = into.length
+    this.#collectPage(page, -1, into)
+    let kept = first
+    for (let i = first; i < into.length; i++) {
+      const e = into[i] as EntryIndex
+      if (this.#table.hash(e) >>> 0 >= hash) into[kept++] = e
+    }
+    into.length = kept
+    let next = at
+    while (next < directory.pages.length && directory.pages[next] === page) next++
+    return next * 2 ** (32 - depth)
+  }
+
   #collectPage(page: number, bucket: number, into: EntryIndex[]): void {
     const chunk = this.#chunks[page >>> CHUNK_SHIFT] as Uint32Array
     const base = (page & CHUNK_MASK) * SLOTS

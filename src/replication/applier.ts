@@ -3,7 +3,14 @@
  * alike.
  */
 
-import { type Engine, EntryDraft, type LargeValue, NO_ENTRY, RemovalReason } from '../engine/engine.ts'
+import {
+  type Engine,
+  EntryDraft,
+  type EntryIndex,
+  type LargeValue,
+  NO_ENTRY,
+  RemovalReason,
+} from '../engine/engine.ts'
 import { ByteReader } from '../kernel/bytes.ts'
 import { CacheError } from '../kernel/errors.ts'
 import { Effect, EffectKind, readEffect } from './effects.ts'
@@ -83,6 +90,38 @@ export class Applier {
       const result = kind === EffectKind.clear ? this.removed : number
       outcomes.record(counter, replica.partition, versionEpoch, sequence, result, payload)
     }
+  }
+
+  /**
+   * Stores the entry that the set in `bytes[start..end)` describes, as it is, and returns it.
+   * @param keepsNewer broken by a test: an entry of a later version stays
+   * @throws CacheError OVERLOADED, PROTOCOL_ERROR
+   */
+  store(
+    replica: Replica,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+    versionEpoch: number,
+    sequence: number,
+    resolve: ResolveStage | undefined,
+    keepsNewer: boolean,
+  ): EntryIndex {
+    const effect = this.#effect
+    readEffect(this.#reader.reset(bytes, start, end), effect)
+    if (effect.kind !== EffectKind.set || effect.hasId) {
+      throw new CacheError('PROTOCOL_ERROR', 'an entry that is none')
+    }
+    this.#checkRegion()
+    const engine = this.#engine
+    const { regionId, keyStart, keyEnd } = effect
+    const hash = engine.hashKey(regionId, bytes, keyStart, keyEnd)
+    if (keepsNewer) {
+      const held = engine.find(replica.partition, regionId, hash, bytes, keyStart, keyEnd)
+      if (held !== NO_ENTRY && engine.versionSequence(held) > sequence) return held
+    }
+    this.#put(replica, bytes, hash, versionEpoch, sequence, resolve)
+    return engine.find(replica.partition, regionId, hash, bytes, keyStart, keyEnd)
   }
 
   /** Reads the whole batch once, so that a malformed one is refused before any of it is applied. */

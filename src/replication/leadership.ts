@@ -267,6 +267,8 @@ export class Leadership {
     this.#under.delete(replica)
     this.takeovers++
     replica.become(PRIMARY)
+    replica.termEpoch = replica.partitionEpoch
+    replica.termSequence = replica.lastSequence
     this.#ports.engine.setPrimary(replica.partition, true)
     replica.setLearners(record.learners)
     this.#beginSettling(replica, record)

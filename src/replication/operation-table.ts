@@ -36,6 +36,16 @@ interface Room {
   heldBytes: number
 }
 
+/** What one write came to. */
+export interface KeptOutcome {
+  readonly counter: number
+  readonly epoch: number
+  readonly sequence: number
+  /** NaN: none. */
+  readonly number: number
+  readonly payload: Uint8Array | undefined
+}
+
 const INITIAL_SLOTS = 64
 const SLOT_BYTES = 32
 
@@ -158,6 +168,36 @@ export class SessionOutcomes {
     }
   }
 
+  /** Forgets the outcomes of one partition: its log is to be learned anew. */
+  forget(partition: number): void {
+    for (let slot = 0; slot <= this.#mask; slot++) {
+      if (this.#partition[slot] !== partition) continue
+      const counter = this.#counter[slot] as number
+      this.#counter[slot] = -1
+      const payload = this.#payloads.get(counter)
+      if (payload === undefined) continue
+      this.#payloads.delete(counter)
+      this.#hold(-payload.length)
+    }
+  }
+
+  /** Outcomes at or above the watermark that belong to the partition. */
+  outcomesOf(partition: number): KeptOutcome[] {
+    const outcomes: KeptOutcome[] = []
+    for (let slot = 0; slot <= this.#mask; slot++) {
+      const counter = this.#counter[slot] as number
+      if (counter < this.watermark || this.#partition[slot] !== partition) continue
+      outcomes.push({
+        counter,
+        epoch: this.#epoch[slot] as number,
+        sequence: this.#sequence[slot] as number,
+        number: this.#number[slot] as number,
+        payload: this.#payloads.get(counter),
+      })
+    }
+    return outcomes
+  }
+
   /** The session is forgotten: what it held is free. */
   release(): void {
     this.#hold(-this.#heldBytes)
@@ -277,6 +317,11 @@ export class OperationTable {
 
   *all(): Generator<SessionOutcomes> {
     for (const list of this.#sessions.values()) yield* list
+  }
+
+  /** Forgets the outcomes of one partition. */
+  forget(partition: number): void {
+    for (const session of this.all()) session.forget(partition)
   }
 
   /** Forgets everything. */

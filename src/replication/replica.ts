@@ -62,6 +62,9 @@ export class Replica {
   allSequence = 0
   /** What this node held when the present epoch began to be served: once a quorum has it too, older sets are settled. */
   settleSequence: number = NOTHING_TO_SETTLE
+  /** At the primary: the epoch in which it began to serve, and where its log stood then. */
+  termEpoch = 0
+  termSequence = 0
   /** Highest sequence that a quorum acknowledged under this epoch. */
   heldSequence = 0
   /** This node's monotonic time until which leases may run that it granted to earlier primaries. */

@@ -26,7 +26,13 @@ import {
 } from '../topology/topology.ts'
 import { FrameType } from '../wire/frames.ts'
 import type { Ack, ReplicaPosition } from '../wire/peer-frames.ts'
-import { decodeAsk, decodeFetchTail, decodePositions, encodePositions } from '../wire/replica-frames.ts'
+import {
+  decodeAsk,
+  decodeFetchTail,
+  decodePositions,
+  decodeSyncState,
+  encodePositions,
+} from '../wire/replica-frames.ts'
 import type { FrameStream } from '../wire/transport.ts'
 import { changeOf } from './adoption.ts'
 import { Applier } from './applier.ts'
@@ -48,6 +54,8 @@ import type { ReceiverPorts, ReplicaReceiver } from './replica-receiver.ts'
 import { BACKUP, NO_NODE, PRIMARY, type Role } from './role.ts'
 import { StageInbox } from './stage-inbox.ts'
 import { StageOutbox } from './stage-outbox.ts'
+import { SyncSource } from './sync-source.ts'
+import { SyncTarget } from './sync-target.ts'
 import { TailSource } from './tail-source.ts'
 
 export interface ReplicationOptions {
@@ -65,6 +73,10 @@ export interface ReplicationOptions {
   readonly timeoutMaxMs: number
   /** A node without contact to a majority of voters for this long stops acting as primary, in milliseconds. Default 3,000. */
   readonly quarantineAfterMs?: number
+  /** Learners this node brings up at a time, and partitions it is brought up in. Default 2. */
+  readonly syncSessionsMax?: number
+  /** Bytes a second it sends to learners, besides the log; 0: without limit. Default 0. */
+  readonly syncBytesPerSecond?: number
 }
 
 export interface ReplicatorPorts {
@@ -86,6 +98,8 @@ export interface ReplicationCounters {
   lagging: number
   /** Logs that contradicted each other: always 0, or there is a bug. */
   diverged: number
+  /** Writes that this node had applied and the cluster went on without: nobody was told that they were safe. */
+  rolledBackWrites: number
 }
 
 const WAIT_SWEEP_MS = 50
@@ -94,8 +108,11 @@ const SESSION_SWEEP_MS = 5000
 /** Replicas that nobody waits for get their copies at most this much later, in milliseconds. */
 const LAZY_MS = 4
 const QUARANTINE_AFTER_MS = 3000
+const SYNC_SESSIONS_MAX = 2
 /** Entries of a partition without a role here that are removed in one turn. */
 const DROPS_PER_SLICE = 500
+/** What a node holds of a partition that lacks a replica is kept this long: it may be the one to be brought up. */
+const RETAIN_MS = 60_000
 
 export class Replicator {
   readonly #ports: ReplicatorPorts
@@ -106,13 +123,15 @@ export class Replicator {
   readonly primary: Primary
   readonly inbox: StageInbox
   readonly outbox: StageOutbox
-  readonly counters: ReplicationCounters = { lagging: 0, diverged: 0 }
+  readonly counters: ReplicationCounters = { lagging: 0, diverged: 0, rolledBackWrites: 0 }
   readonly leadership: Leadership
   readonly proposals: Proposals
   readonly #grants: LeaseGrants
   readonly #follower: LogFollower
   readonly #fence: EpochFence
   readonly #tails: TailSource
+  readonly syncs: SyncSource
+  readonly #learning: SyncTarget
   readonly #keepsAcks: boolean
   readonly #unknownIfApplied: boolean
   readonly #recoversWhole: boolean
@@ -122,8 +141,8 @@ export class Replicator {
   #primaries: Replica[] = []
   /** Replicas this node is primary of, or takes over. */
   readonly #leading = new Set<Replica>()
-  /** Partitions whose role here is over and whose memory is given back, slice by slice. */
-  readonly #dropping = new Set<number>()
+  /** Partitions whose role here is over: from which monotonic time on their memory is given back, slice by slice. */
+  readonly #dropping = new Map<number, number>()
   #dropDue = false
   /** Until when leases may run that this node granted on partitions it no longer holds. */
   readonly #formerLeases = new Map<number, number>()
@@ -231,6 +250,36 @@ export class Replicator {
       replica: (partition) => this.#replicas[partition],
       missingStage: (node, record) => this.#missingStage(node, record),
     })
+    const sessionsMax = options.syncSessionsMax ?? SYNC_SESSIONS_MAX
+    this.syncs = new SyncSource({
+      engine,
+      operations: this.operations,
+      outbox: this.outbox,
+      proposals: this.proposals,
+      clock,
+      scheduler,
+      log: ports.log,
+      sessionsMax,
+      bytesPerSecond: options.syncBytesPerSecond ?? 0,
+      peer: (node) => this.#peers[node],
+      sendsIds: keeps(brokenRules, 'ids-in-sync'),
+      promotesWhole: keeps(brokenRules, 'promote-only-whole'),
+    })
+    this.#learning = new SyncTarget({
+      engine,
+      applier: this.applier,
+      operations: this.operations,
+      stages: this.inbox,
+      sessionsMax,
+      monotonicMs: () => clock.monotonicMs(),
+      replica: (partition) => this.#replicas[partition],
+      replicas: () => this.replicas(),
+      send: (node, message) => this.#receivers.get(node)?.send(message),
+      rolledBack: (replica, writes) => this.#rolledBack(replica, writes),
+      forgets: keeps(brokenRules, 'learner-forgets'),
+      replacesUnverified: keeps(brokenRules, 'unverified-replaced'),
+      checksSession: keeps(brokenRules, 'learner-session'),
+    })
     this.#timers.push(
       every(scheduler, WAIT_SWEEP_MS, () => this.#sweepWaiting()),
       every(scheduler, HEARTBEAT_MS, () => this.#heartbeat()),
@@ -259,9 +308,9 @@ export class Replicator {
     this.#self = self
     this.#adoptRegions(topology)
     this.#adoptPeers(before, topology, self)
-    topology.partitions.forEach((record, partition) =>
-      this.#adoptPartition(record, partition, self, formerSelf),
-    )
+    topology.partitions.forEach((record, partition) => {
+      this.#adoptPartition(record, partition, self, formerSelf)
+    })
     this.#rolesChanged()
     this.flushSoon()
   }
@@ -323,7 +372,7 @@ export class Replicator {
         if (this.#receivers.get(receiver.node) === receiver) this.#receivers.delete(receiver.node)
       },
       acknowledging: (node) => this.#grants.granted(node, clock.monotonicMs()),
-      learned: () => {},
+      learned: (replica) => this.#learning.learned(replica),
       takesAnyEpoch: !keeps(brokenRules, 'backup-epoch-fence'),
     }
   }
@@ -343,6 +392,18 @@ export class Replicator {
         if (tail !== undefined) receiver.send(tail)
         return
       }
+      case FrameType.syncBegin:
+        this.#learning.begin(receiver.node, body)
+        return
+      case FrameType.syncIds:
+        this.#learning.ids(receiver.node, body)
+        return
+      case FrameType.syncRange:
+        this.#learning.range(receiver.node, body)
+        return
+      case FrameType.syncEnd:
+        this.#learning.end(receiver.node, body)
+        return
       default:
         throw unexpectedFrame(body)
     }
@@ -359,6 +420,9 @@ export class Replicator {
         return
       case FrameType.tail:
         this.leadership.tail(node, body, (partition) => this.#replicas[partition])
+        return
+      case FrameType.syncState:
+        this.syncs.answered(node, decodeSyncState(new ByteReader(body, 1)))
         return
       default:
         throw unexpectedFrame(body)
@@ -422,6 +486,7 @@ export class Replicator {
     for (const timer of this.#timers) timer.cancel()
     this.#lazyTimer?.cancel()
     this.leadership.close()
+    this.syncs.close()
     const error = new CacheError(
       'OUTCOME_UNKNOWN',
       'the node stopped before the write was acknowledged: read to find out',
@@ -512,14 +577,20 @@ export class Replicator {
     if (replica === undefined || replica.firstRecord !== record) return
     replica.firstRecord = backlog.next(record)
     const sequence = backlog.sequence(record)
-    for (const member of replica.members) {
-      if (member.state !== 'lagging' && member.state !== 'unknown' && member.acked < sequence) {
-        this.#leftOut(replica, member, 'the backlog overran what it had not acknowledged')
-      }
-    }
+    for (const member of replica.members) this.#overrun(replica, member, sequence)
+    for (const learner of replica.learners) this.#overrun(replica, learner, sequence)
+  }
+
+  #overrun(replica: Replica, follower: Member, sequence: number): void {
+    if (follower.state === 'lagging' || follower.state === 'unknown' || follower.acked >= sequence) return
+    this.#leftOut(replica, follower, 'the backlog overran what it lacks')
   }
 
   #leftOut(replica: Replica, member: Member, why: string): void {
+    if (member.session > 0) {
+      this.syncs.broken(member, why)
+      return
+    }
     member.state = 'lagging'
     this.counters.lagging++
     const node = this.#topology?.nodes[member.node]?.nodeId
@@ -547,11 +618,12 @@ export class Replicator {
       full: (replica, member) => {
         // A set of two waits until there is room; a larger one goes on without.
         member.state = 'awaiting'
-        if (replica.members.length > 1) this.#leftOut(replica, member, 'its memory is full')
+        if (member.session > 0 || replica.members.length > 1)
+          this.#leftOut(replica, member, 'its memory is full')
       },
       lagging: (replica, member, why) => this.#leftOut(replica, member, why),
       answered: (replica, peer, position) => this.leadership.answered(replica, peer, position),
-      learnerReady: () => {},
+      learnerReady: (replica, learner, position) => this.syncs.ready(replica, learner, position),
       diverged: (replica, what) => this.#diverged(replica, what),
       nextStamp: () => ++this.#stamp,
       keepsAcks: this.#keepsAcks,
@@ -570,6 +642,11 @@ export class Replicator {
       partition: replica.partition,
       what,
     })
+  }
+
+  #rolledBack(replica: Replica, writes: number): void {
+    this.counters.rolledBackWrites += writes
+    this.#ports.log.warn('writes that no quorum had are given up', { partition: replica.partition, writes })
   }
 
   #adoptRegions(topology: Topology): void {
@@ -659,7 +736,7 @@ export class Replicator {
         )
         break
       case 'drop':
-        if (replica !== undefined) this.#drop(replica, partitionEpoch)
+        if (replica !== undefined) this.#drop(replica, partitionEpoch, this.#lacksReplica(record, partition))
         return
     }
     if (replica === undefined) return
@@ -732,27 +809,39 @@ export class Replicator {
   }
 
   /** The node has no role in the partition any more: its memory is given back in slices. */
-  #drop(replica: Replica, partitionEpoch: number): void {
+  #drop(replica: Replica, partitionEpoch: number, retain = false): void {
     const { partition } = replica
+    const { clock, memory } = this.#ports
     this.#captureLease(replica)
-    if (replica.leaseUntilMs > this.#ports.clock.monotonicMs())
-      this.#formerLeases.set(partition, replica.leaseUntilMs)
+    const nowMs = clock.monotonicMs()
+    if (replica.leaseUntilMs > nowMs) this.#formerLeases.set(partition, replica.leaseUntilMs)
     this.leadership.forget(replica)
     this.#stopServing(replica)
     this.#receivers.get(replica.primary)?.revoke(partition, partitionEpoch, replica.lastSequence)
     this.#replicas[partition] = undefined
-    this.#dropping.add(partition)
+    this.#dropping.set(partition, retain && memory.level === 'normal' ? nowMs + RETAIN_MS : nowMs)
     this.#dropSoon()
   }
 
+  #lacksReplica(record: PartitionRecord, partition: number): boolean {
+    const group = this.#topology?.groups.find(
+      (one) => partition >= one.firstPartition && partition < one.firstPartition + one.partitionCount,
+    )
+    return record.inSync.length + record.learners.length < (group?.replicationFactor ?? 0)
+  }
+
   #dropSoon(): void {
-    if (this.#dropDue || this.#closed) return
+    const { clock, memory } = this.#ports
+    const nowMs = clock.monotonicMs()
+    const due = [...this.#dropping].some(([, fromMs]) => fromMs <= nowMs || memory.level !== 'normal')
+    if (!due || this.#dropDue || this.#closed) return
     this.#dropDue = true
     this.#ports.scheduler.nextTurn(() => {
       this.#dropDue = false
       if (this.#closed) return
       let left = DROPS_PER_SLICE
-      for (const partition of this.#dropping) {
+      for (const [partition, fromMs] of this.#dropping) {
+        if (fromMs > nowMs && memory.level === 'normal') continue
         left -= this.#ports.engine.entries(partition)
         if (this.#ports.engine.dropPartition(partition, DROPS_PER_SLICE)) this.#dropping.delete(partition)
         if (left <= 0) break
@@ -834,6 +923,8 @@ export class Replicator {
       peer.flush()
     }
     this.leadership.tick(this.#primaries)
+    this.syncs.tick()
+    if (this.#dropping.size > 0) this.#dropSoon()
   }
 
   /** Each region's budget is cluster-wide, one copy; this node enforces the share of the partitions it is primary of. */

@@ -10,10 +10,13 @@
  * FETCH_TAIL := type(0x29) partition:varint partitionEpoch:varint fromSequence:u48
  * TAIL       := type(0xa9) partition:varint partitionEpoch:varint status:u8 clockMs:f64 entry*
  * entry      := sequence:u48 versionEpoch:varint effect:blob
- * SYNC_BEGIN := type(0x2a) sync lastEpoch:varint lastSequence:u48 clockMs:f64 digests:512 bytes
- * SYNC_IDS   := type(0x2b) sync outcome*
- * outcome    := sessionLow:u32 sessionHigh:u32 counter:varint versionEpoch:varint sequence:u48 number:f64 payload:blob
- * SYNC_RANGE := type(0x2c) sync number:varint fromHash:u32 toHash:u32 (kept:u8 …)*   see replication/sync-source.ts
+ * SYNC_BEGIN := type(0x2a) sync lastEpoch:varint lastSequence:u48 termEpoch:varint termSequence:u48 clockMs:f64
+ *               digests:512 bytes
+ * SYNC_IDS   := type(0x2b) sync ids*
+ * ids        := sessionLow:u32 sessionHigh:u32 firstIncomplete:varint count:varint outcome*
+ * outcome    := counter:varint versionEpoch:varint sequence:u48 number:f64 payload:blob
+ * SYNC_RANGE := type(0x2c) sync number:varint fromHash:u32 toHash:u32 held*
+ * held       := 0:u8 versionEpoch:varint sequence:u48 effect:blob, or 1:u8 regionId:varint key:blob
  * SYNC_END   := type(0x2d) sync lastSequence:u48
  * SYNC_STATE := type(0xaa) sync status:u8 value:8 bytes
  * sync       := partition:varint partitionEpoch:varint session:varint attempt:varint
@@ -195,15 +198,57 @@ export function readSyncName(r: ByteReader): SyncName {
   return { partition: r.varint(), partitionEpoch: r.varint(), session: r.varint(), attempt: r.varint() }
 }
 
-export function writeDigests(w: ByteWriter, digests: Uint32Array): void {
+function writeDigests(w: ByteWriter, digests: Uint32Array): void {
   for (let i = 0; i < DIGEST_WORDS; i++) w.uint32(digests[i] as number)
 }
 
-export function readDigests(r: ByteReader): Uint32Array {
+function readDigests(r: ByteReader): Uint32Array {
   const digests = new Uint32Array(DIGEST_WORDS)
   for (let i = 0; i < DIGEST_WORDS; i++) digests[i] = r.uint32()
   return digests
 }
+
+export interface SyncBegin {
+  /** Where the primary's log stands: the learner follows from there. */
+  readonly lastEpoch: number
+  readonly lastSequence: number
+  /** Where it stood when its primary began to serve, and in which epoch that was. */
+  readonly termEpoch: number
+  readonly termSequence: number
+  readonly clockMs: number
+  readonly digests: Uint32Array
+}
+
+export function encodeSyncBegin(name: SyncName, begin: SyncBegin): Uint8Array {
+  const w = new ByteWriter(700)
+  beginSyncFrame(w, FrameType.syncBegin, name)
+  w.varint(begin.lastEpoch)
+  w.uint48(begin.lastSequence)
+  w.varint(begin.termEpoch)
+  w.uint48(begin.termSequence)
+  w.float64(begin.clockMs)
+  writeDigests(w, begin.digests)
+  return finishFrame(w)
+}
+
+export function decodeSyncBegin(r: ByteReader): SyncBegin {
+  return {
+    lastEpoch: r.varint(),
+    lastSequence: r.uint48(),
+    termEpoch: r.varint(),
+    termSequence: r.uint48(),
+    clockMs: r.float64(),
+    digests: readDigests(r),
+  }
+}
+
+/** How an entry stands in a SYNC_RANGE. */
+export const HeldCode = {
+  /** As it is at the primary. */
+  entry: 0,
+  /** As the learner has it, or will have it from the log: it was stored since the session began. */
+  kept: 1,
+} as const
 
 export const SyncStatus = {
   /** The session has begun; `value` is which of the 64 buckets differ. */

@@ -12,9 +12,9 @@ import type { Replica } from '../../../src/replication/replica.ts'
 import { SimulatedHost } from '../../../src/testing/simulated-host.ts'
 import { type NetworkOptions, SimulatedNetwork } from '../../../src/testing/simulated-network.ts'
 import { VirtualTime } from '../../../src/testing/virtual-time.ts'
-import { placeInTurn } from '../../../src/topology/placement.ts'
 import { NO_RING, type RegionRecord, type Topology } from '../../../src/topology/topology.ts'
 import type { ProcessName, Transform } from '../../../src/topology/transforms.ts'
+import { placeInTurn } from '../place-in-turn.ts'
 import { RawClient } from '../raw-client.ts'
 import { ReplicaNode } from './replica-node.ts'
 import { StandInRegister } from './stand-in-register.ts'
@@ -220,10 +220,7 @@ export class ReplicaCluster {
       groups: [group],
       regions: [{ ...DEFAULT_REGION, regionId: 0 as RegionId, group: 'default', ...region }],
       nextRegionId: 1,
-      partitions: placeInTurn(
-        group,
-        this.nodes.map(() => ''),
-      ),
+      partitions: placeInTurn(group, this.nodes.length),
     }
   }
 }

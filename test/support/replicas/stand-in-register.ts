@@ -29,6 +29,8 @@ export class StandInRegister {
   readonly #random: SeededRandom
   readonly #learners: Learner[] = []
   readonly #broken: BrokenRules | undefined
+  /** What nodes propose is lost while this says so. */
+  refuses: ((transform: Transform) => boolean) | undefined
   /** Called with each commit and what it was made of. */
   onCommit: ((topology: Topology, transforms: readonly Transform[], by: string) => void) | undefined
 
@@ -66,6 +68,7 @@ export class StandInRegister {
 
   /** A node's proposal, on its way. It is committed if it still applies when it arrives. */
   propose(host: SimulatedHost, transforms: readonly Transform[]): void {
+    if (this.refuses !== undefined && transforms.some(this.refuses)) return
     this.#time.after(this.#delayMs(), () => {
       if (this.reaches(host)) this.commit(transforms, host.name)
     })

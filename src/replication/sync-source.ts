@@ -1,0 +1,486 @@
+/**
+ * The primary's end of sync sessions: brings learners up (docs/protocol.md, "Learners").
+ *
+ * A session sends, on the stream of the log and in order with it: its beginning with the digests of all buckets; the table of
+ * operation ids; then, of the buckets that the learner says differ, ranges of hashes with all entries in them, cut at one moment
+ * each. Because the log flows beside it from the beginning, a range needs no memory of what changed since.
+ *
+ * Large values are staged on the bulk stream first; a range goes out once the learner holds those it names. A large value
+ * stored meanwhile has gone to the learner with the log, so it is only said to be kept.
+ *
+ * Bounded: `sessionsMax` sessions under way, `WINDOW_BYTES` of ranges unacknowledged each, one slice of work a turn.
+ */
+
+import type { Engine, EntryIndex } from '../engine/engine.ts'
+import { ByteWriter } from '../kernel/bytes.ts'
+import type { Clock } from '../kernel/clock.ts'
+import { CacheError } from '../kernel/errors.ts'
+import type { Epoch, PartitionEpoch } from '../kernel/ids.ts'
+import type { Log } from '../kernel/log.ts'
+import type { Scheduler, Timer } from '../kernel/scheduler.ts'
+import type { NodeIndex } from '../topology/topology.ts'
+import { FrameType, finishFrame, REQUEST_FRAME_BYTES_TARGET } from '../wire/frames.ts'
+import {
+  beginSyncFrame,
+  encodeSyncBegin,
+  type Position,
+  type SyncState,
+  SyncStatus,
+} from '../wire/replica-frames.ts'
+import { EntryEncoder } from './entry-encoder.ts'
+import type { OperationTable, SessionOutcomes } from './operation-table.ts'
+import type { PeerLog } from './peer-log.ts'
+import { PROPOSE_AGAIN_MS, type Proposals } from './proposals.ts'
+import type { Member, Replica } from './replica.ts'
+import type { StageOutbox } from './stage-outbox.ts'
+import { type StagedRange, SyncSession } from './sync-session.ts'
+
+export interface SyncSourcePorts {
+  readonly engine: Engine
+  readonly operations: OperationTable
+  readonly outbox: StageOutbox
+  readonly proposals: Proposals
+  readonly clock: Clock
+  readonly scheduler: Scheduler
+  readonly log: Log
+  /** Sessions under way at a time. */
+  readonly sessionsMax: number
+  /** Bytes of ranges a second, over all sessions; 0: without limit. */
+  readonly bytesPerSecond: number
+  peer(node: NodeIndex): PeerLog | undefined
+  /** Broken by a test. */
+  readonly sendsIds: boolean
+  readonly promotesWhole: boolean
+}
+
+const WINDOW_BYTES = 1024 * 1024
+const SLICE_BYTES = 256 * 1024
+const SLICE_MS = 5
+/** A frame is never larger: entries of one hash stay together. */
+const RANGE_BYTES_MAX = 900 * 1024
+const LARGE_BYTES_PER_RANGE = 8 * 1024 * 1024
+/** A session in which nothing happens for this long begins anew, in milliseconds. */
+const STUCK_MS = 5000
+const RETRY_MIN_MS = 200
+const RETRY_MAX_MS = 5000
+const HASHES = 2 ** 32
+
+export class SyncSource {
+  readonly #ports: SyncSourcePorts
+  readonly #sessions = new Set<SyncSession>()
+  readonly #encoder: EntryEncoder
+  readonly #w: ByteWriter = new ByteWriter(64 * 1024)
+  readonly #entries: EntryIndex[] = []
+  #attempts = 0
+  #pumpDue = false
+  #timer: Timer | undefined
+  #closed = false
+  /** Monotonic time up to which the throttle has been paid for. */
+  #paidMs = 0
+  /** Sessions that ended with a whole learner. */
+  completed = 0
+  sentBytes = 0
+
+  constructor(ports: SyncSourcePorts) {
+    this.#ports = ports
+    this.#encoder = new EntryEncoder(ports.engine)
+  }
+
+  get sessionCount(): number {
+    return this.#sessions.size
+  }
+
+  /** How far the learner is, for figures: undefined when there is no session. */
+  sessionOf(learner: Member): SyncSession | undefined {
+    for (const session of this.#sessions) if (session.learner === learner) return session
+    return undefined
+  }
+
+  /** The learner adopted the epoch and said where it is. */
+  ready(replica: Replica, learner: Member, position: Position): void {
+    const { clock } = this.#ports
+    this.#forgetGone()
+    let session = this.sessionOf(learner)
+    if (session === undefined) {
+      session = new SyncSession(replica, learner, clock.monotonicMs())
+      this.#sessions.add(session)
+      this.#pumpSoon()
+      return
+    }
+    const { kind } = session.phase
+    if (kind === 'queued') {
+      this.#pumpSoon()
+      return
+    }
+    const follows =
+      position.lastSequence >= session.startSequence && position.lastSequence <= replica.lastSequence
+    // A proposal names the epoch it was made in: under another one it is void, and the learner is to be proposed again.
+    if (session.phase.kind === 'promoting' && session.phase.partitionEpoch !== replica.partitionEpoch)
+      session.phase = { kind: 'whole' }
+    if (!follows || kind === 'beginning') {
+      this.#again(session, 'it lost its place')
+      return
+    }
+    session.progressMs = clock.monotonicMs()
+    if (kind === 'ids') session.phase = { kind: 'ids', sessions: this.#ports.operations.all() }
+    if (kind === 'walking' || kind === 'ending') {
+      session.goBack()
+      session.phase = { kind: 'walking' }
+    }
+    this.#ports.peer(learner.node)?.follow(replica, learner, position.lastSequence)
+    this.#pumpSoon()
+  }
+
+  /** The learner's answer to a frame of its session. */
+  answered(node: NodeIndex, state: SyncState): void {
+    const session = this.#find(node, state)
+    if (session === undefined) return
+    const nowMs = this.#ports.clock.monotonicMs()
+    switch (state.status) {
+      case SyncStatus.begun:
+        if (session.phase.kind !== 'beginning') return
+        session.progressMs = nowMs
+        session.begun(state.low, state.high, this.#ports.operations.all())
+        if (!this.#ports.promotesWhole) this.#promote(session, nowMs)
+        break
+      case SyncStatus.applied:
+        session.progressMs = nowMs
+        for (const number of session.applied(state.low)) this.#endStages(session, number)
+        break
+      case SyncStatus.whole:
+        if (session.phase.kind !== 'ending') return
+        session.phase = { kind: 'whole' }
+        session.failures = 0
+        this.completed++
+        this.#promote(session, nowMs)
+        break
+      case SyncStatus.busy:
+        this.#again(session, undefined)
+        break
+      default:
+        this.#again(session, 'it could not go on')
+    }
+    this.#pumpSoon()
+  }
+
+  /** The log can't bring the learner on: it has to begin anew. */
+  broken(learner: Member, why: string): void {
+    const session = this.sessionOf(learner)
+    learner.state = 'unknown'
+    if (session !== undefined) this.#again(session, why)
+  }
+
+  /** To be called every quarter of a second. */
+  tick(): void {
+    this.#forgetGone()
+    const nowMs = this.#ports.clock.monotonicMs()
+    for (const session of this.#sessions) {
+      if (session.phase.kind === 'whole' || session.phase.kind === 'promoting') this.#promote(session, nowMs)
+      const linked = this.#ports.peer(session.node)?.linked === true
+      if (session.isActive && linked && nowMs - session.progressMs > STUCK_MS)
+        this.#again(session, 'it got stuck')
+    }
+    this.#pumpSoon()
+  }
+
+  close(): void {
+    this.#closed = true
+    this.#timer?.cancel()
+  }
+
+  #find(node: NodeIndex, state: SyncState): SyncSession | undefined {
+    for (const session of this.#sessions) {
+      const { name } = session
+      if (
+        session.node === node &&
+        name.partition === state.partition &&
+        name.partitionEpoch === state.partitionEpoch &&
+        name.session === state.session &&
+        name.attempt === state.attempt
+      )
+        return session
+    }
+    return undefined
+  }
+
+  /** Sessions whose learner was promoted or dropped, or whose replica is no primary any more. */
+  #forgetGone(): void {
+    for (const session of this.#sessions) {
+      const { replica, learner } = session
+      if (replica.role === 'primary' && replica.learners.includes(learner)) continue
+      this.#sessions.delete(session)
+      this.#endAllStages(session)
+    }
+  }
+
+  /** Another attempt, later; unless the learner may have been promoted ◆. */
+  #again(session: SyncSession, why: string | undefined): void {
+    const { kind } = session.phase
+    if (kind === 'promoting' && this.#ports.promotesWhole) return
+    if (kind === 'queued') return
+    this.#endAllStages(session)
+    session.staging = undefined
+    const delayMs = Math.min(RETRY_MAX_MS, RETRY_MIN_MS * 2 ** Math.min(10, session.failures++))
+    session.phase = { kind: 'queued', notBeforeMs: this.#ports.clock.monotonicMs() + delayMs }
+    if (why !== undefined) {
+      this.#ports.log.info('a learner is to be brought up anew', {
+        partition: session.replica.partition,
+        node: session.node,
+        why,
+      })
+    }
+  }
+
+  #promote(session: SyncSession, nowMs: number): void {
+    const { replica, node } = session
+    // Older sets have to be settled first: the commit would be refused.
+    if (replica.settleSequence !== Number.POSITIVE_INFINITY) return
+    if (session.phase.kind === 'promoting' && nowMs - session.phase.sinceMs < PROPOSE_AGAIN_MS) return
+    session.phase = { kind: 'promoting', sinceMs: nowMs, partitionEpoch: replica.partitionEpoch }
+    this.#ports.proposals.promote({
+      partition: replica.partition,
+      partitionEpoch: replica.partitionEpoch as PartitionEpoch,
+      node,
+      session: session.session as Epoch,
+    })
+  }
+
+  #pumpSoon(): void {
+    if (this.#pumpDue || this.#closed || this.#sessions.size === 0) return
+    this.#pumpDue = true
+    this.#ports.scheduler.nextTurn(() => {
+      this.#pumpDue = false
+      if (!this.#closed) this.#pump()
+    })
+  }
+
+  /** One slice of work. */
+  #pump(): void {
+    const { clock, sessionsMax } = this.#ports
+    const nowMs = clock.monotonicMs()
+    let active = 0
+    for (const session of this.#sessions) if (session.isActive) active++
+    let left = SLICE_BYTES
+    let more = false
+    for (const session of this.#sessions) {
+      const { phase } = session
+      if (phase.kind === 'queued' && active < sessionsMax && nowMs >= phase.notBeforeMs) {
+        if (this.#begin(session, nowMs)) active++
+      }
+      while (left > 0 && clock.monotonicMs() - nowMs < SLICE_MS && !this.#throttled(nowMs)) {
+        const bytes = this.#step(session)
+        if (bytes === 0) break
+        left -= bytes
+      }
+      if (left <= 0 || clock.monotonicMs() - nowMs >= SLICE_MS) more = true
+    }
+    if (more) this.#pumpSoon()
+  }
+
+  /** Whether the rate is used up; if so the work goes on by itself later. */
+  #throttled(nowMs: number): boolean {
+    if (this.#ports.bytesPerSecond <= 0 || this.#paidMs <= nowMs) return false
+    this.#timer ??= this.#ports.scheduler.after(this.#paidMs - nowMs, () => {
+      this.#timer = undefined
+      this.#pumpSoon()
+    })
+    return true
+  }
+
+  #begin(session: SyncSession, nowMs: number): boolean {
+    const { replica, learner, node } = session
+    const peer = this.#ports.peer(node)
+    if (peer?.linked !== true) return false
+    session.begin(++this.#attempts, nowMs)
+    // Behind everything that was ordered so far: the learner's log begins here.
+    peer.flush()
+    const { lastEpoch, lastSequence, termEpoch, termSequence, clockMs } = replica
+    const digests = this.#ports.engine.digest(replica.partition)
+    peer.send(
+      encodeSyncBegin(session.name, { lastEpoch, lastSequence, termEpoch, termSequence, clockMs, digests }),
+    )
+    learner.acked = 0
+    peer.follow(replica, learner, lastSequence)
+    return true
+  }
+
+  /** @returns bytes sent; 0 when there is nothing to be done now. */
+  #step(session: SyncSession): number {
+    const { phase } = session
+    const peer = this.#ports.peer(session.node)
+    if (peer?.linked !== true || session.learner.state === 'unknown') return 0
+    switch (phase.kind) {
+      case 'ids':
+        return this.#sendIds(session, phase.sessions, peer)
+      case 'walking':
+        if (session.walked) {
+          const w = this.#w
+          beginSyncFrame(w, FrameType.syncEnd, session.name)
+          w.uint48(session.replica.lastSequence)
+          session.phase = { kind: 'ending' }
+          return this.#send(peer, finishFrame(w))
+        }
+        return session.inFlightBytes < WINDOW_BYTES ? this.#sendRange(session, peer) : 0
+      default:
+        return 0
+    }
+  }
+
+  #sendIds(session: SyncSession, sessions: Iterator<SessionOutcomes>, peer: PeerLog): number {
+    const w = this.#w
+    const { partition } = session.replica
+    beginSyncFrame(w, FrameType.syncIds, session.name)
+    const empty = w.length
+    while (w.length < REQUEST_FRAME_BYTES_TARGET) {
+      const next = sessions.next()
+      if (next.done === true) {
+        session.phase = { kind: 'walking' }
+        break
+      }
+      const outcomes = this.#ports.sendsIds ? next.value.outcomesOf(partition) : []
+      // In parts: a session may have more than a frame holds.
+      for (let at = 0; at < outcomes.length; at += IDS_PER_PART) {
+        const part = outcomes.slice(at, at + IDS_PER_PART)
+        w.uint32(next.value.low)
+        w.uint32(next.value.high)
+        w.varint(next.value.watermark)
+        w.varint(part.length)
+        for (const one of part) {
+          w.varint(one.counter)
+          w.varint(one.epoch)
+          w.uint48(one.sequence)
+          w.float64(one.number)
+          w.blob(one.payload ?? NOTHING)
+        }
+        if (w.length < REQUEST_FRAME_BYTES_TARGET) continue
+        this.#send(peer, finishFrame(w))
+        beginSyncFrame(w, FrameType.syncIds, session.name)
+      }
+    }
+    if (w.length === empty) return 1
+    return this.#send(peer, finishFrame(w))
+  }
+
+  #sendRange(session: SyncSession, peer: PeerLog): number {
+    const { staging } = session
+    if (staging !== undefined) {
+      if (staging.failed) {
+        this.#again(session, 'a large value could not be sent to it')
+        return 0
+      }
+      if (staging.waiting > 0) return 0
+    }
+    const { partition } = session.replica
+    const fromHash = staging?.fromHash ?? session.nextHash
+    const lastHash = staging?.toHash ?? session.bucketEnd(fromHash)
+    const cut = this.#collect(partition, fromHash, lastHash, staging !== undefined)
+    if (staging === undefined && cut.large.length > 0) {
+      this.#stage(session, fromHash, cut.toHash, cut.large)
+      return 0
+    }
+    session.staging = undefined
+    const w = this.#w
+    session.rangeNumber++
+    beginSyncFrame(w, FrameType.syncRange, session.name)
+    w.varint(session.rangeNumber)
+    w.uint32(fromHash)
+    w.uint32(cut.toHash)
+    for (const e of this.#entries) this.#encoder.write(e, w, (value) => staging?.stages.get(value))
+    if (staging !== undefined) session.sentStages.set(session.rangeNumber, [...staging.stages.values()])
+    const bytes = this.#send(peer, finishFrame(w))
+    session.sent(fromHash, cut.toHash + 1, bytes)
+    return bytes
+  }
+
+  /** Leaves in `#entries` those of a range that fits a frame. @returns where it ends, and the large values in it */
+  #collect(
+    partition: number,
+    fromHash: number,
+    lastHash: number,
+    staged: boolean,
+  ): { toHash: number; large: EntryIndex[] } {
+    const { engine } = this.#ports
+    const entries = this.#entries
+    entries.length = 0
+    const large: EntryIndex[] = []
+    let bytes = 0
+    let largeBytes = 0
+    let hash = fromHash
+    const target = staged ? RANGE_BYTES_MAX : REQUEST_FRAME_BYTES_TARGET
+    while (hash <= lastHash) {
+      const first = entries.length
+      const next = engine.collectFrom(partition, hash, entries)
+      const page = entries.splice(first).sort((a, b) => engine.hash(a) - engine.hash(b))
+      for (const e of page) {
+        const at = engine.hash(e)
+        if (at > lastHash) return { toHash: lastHash, large }
+        const previous = entries.at(-1)
+        const size = this.#encoder.bytes(e)
+        const value = engine.largeValue(e)
+        const full =
+          bytes + size > target || (!staged && value !== undefined && largeBytes > LARGE_BYTES_PER_RANGE)
+        // Entries with the same hash can't be told apart by a range: they stay together.
+        if (full && previous !== undefined && engine.hash(previous) !== at) return { toHash: at - 1, large }
+        entries.push(e)
+        bytes += size
+        if (value !== undefined) {
+          large.push(e)
+          largeBytes += value.totalBytes
+        }
+      }
+      hash = next
+      if (bytes > target / 2 && hash <= lastHash) return { toHash: hash - 1, large }
+    }
+    return { toHash: Math.min(lastHash, HASHES - 1), large }
+  }
+
+  /** Puts the large values of a range on their way to the learner. */
+  #stage(session: SyncSession, fromHash: number, toHash: number, large: readonly EntryIndex[]): void {
+    const { engine, outbox } = this.#ports
+    const range: StagedRange = { fromHash, toHash, stages: new Map(), waiting: 0, failed: false }
+    session.staging = range
+    for (const e of large) {
+      const value = engine.largeValue(e)
+      if (value === undefined || range.failed) continue
+      range.waiting++
+      try {
+        const stageId = outbox.begin(value, [session.node], 1, (error) => {
+          range.waiting--
+          if (error !== undefined) range.failed = true
+          this.#pumpSoon()
+        })
+        range.stages.set(value, stageId)
+      } catch (error) {
+        if (!(error instanceof CacheError)) throw error
+        range.waiting--
+        range.failed = true
+      }
+    }
+    this.#pumpSoon()
+  }
+
+  #endStages(session: SyncSession, number: number): void {
+    for (const stageId of session.sentStages.get(number) ?? []) this.#ports.outbox.end(stageId)
+    session.sentStages.delete(number)
+  }
+
+  #endAllStages(session: SyncSession): void {
+    for (const number of [...session.sentStages.keys()]) this.#endStages(session, number)
+    const { staging } = session
+    session.staging = undefined
+    for (const stageId of staging?.stages.values() ?? []) this.#ports.outbox.end(stageId)
+  }
+
+  #send(peer: PeerLog, message: Uint8Array): number {
+    peer.send(message)
+    this.sentBytes += message.length
+    const { bytesPerSecond, clock } = this.#ports
+    if (bytesPerSecond > 0) {
+      this.#paidMs = Math.max(this.#paidMs, clock.monotonicMs()) + (1000 * message.length) / bytesPerSecond
+    }
+    return message.length
+  }
+}
+
+const IDS_PER_PART = 500
+const NOTHING = new Uint8Array(0)
