@@ -208,13 +208,14 @@ export class TestCluster {
 
   #nodeOptions(node: TestNode): NodeOptions {
     const regions = this.#options.regions ?? [{}]
+    const founders = this.#nodes.slice(0, this.#bootstrapCount)
     return {
       ...SINGLE_NODE,
       clusterName: 'test',
       nodeId: node.nodeId,
-      nodes: this.#nodes
-        .slice(0, this.#bootstrapCount)
-        .map(({ nodeId, address }) => ({ nodeId, address, zone: '' })),
+      address: node.address,
+      nodes: founders.map(({ nodeId, address }) => ({ nodeId, address, zone: '' })),
+      ...(founders.includes(node) ? {} : { join: founders.map(({ address }) => address) }),
       regions: regions.map((region) => ({ ...DEFAULT_REGION, ...region })),
       partitionCount: 8,
       replicationFactor: Math.min(3, this.#bootstrapCount),

@@ -26,6 +26,7 @@ export class Invariants {
   readonly #digests = new Map<string, { readonly digest: number; readonly who: string }>()
   /** Per partition and partition epoch: the process that served as its primary. */
   readonly #servers = new Map<string, string>()
+  readonly #diverged = new Map<NodeCore, number>()
   readonly #seen = new Map<NodeCore, Map<number, Seen>>()
   readonly #log: RunLog
 
