@@ -76,9 +76,37 @@ describe('gRPC transport', () => {
     expect(near.ends[0]).toMatchObject({
       code: 'UNAVAILABLE',
       message: expect.stringContaining('within 80 ms'),
+      failure: 'timeout',
     })
     for (const socket of sockets) socket.destroy()
     hung.close()
+  })
+
+  it('tells a connection that breaks off from one that is refused', async () => {
+    const rude: Server = createServer((socket) => socket.destroy())
+    await new Promise<void>((resolve) => rude.listen(7557, '127.0.0.1', resolve))
+    const near = new Recorder()
+    dialer.open('127.0.0.1:7557', { service: 'cluster' }, near)
+    await until(() => near.ends.length === 1)
+    expect(near.ends[0]).toMatchObject({ code: 'UNAVAILABLE', failure: 'reset' })
+    await new Promise((resolve) => rude.close(resolve))
+    const late = new Recorder()
+    // By name too, which may stand for several addresses.
+    for (const host of ['127.0.0.1', 'localhost']) dialer.open(`${host}:7557`, { service: 'cluster' }, late)
+    await until(() => late.ends.length === 2)
+    expect(late.ends).toMatchObject([{ failure: 'refused' }, { failure: 'refused' }])
+  })
+
+  it('tells that a stream was reset from its orderly end', async () => {
+    const near = open()
+    await until(() => accepted.length === 1)
+    await server.close(0)
+    await until(() => near.ends.length === 1)
+    expect(near.ends[0]).toMatchObject({ code: 'UNAVAILABLE', failure: 'reset' })
+    server = await GrpcServer.listen(ADDRESS, {
+      accept: () => new Recorder(),
+      streamsMax: { cache: 1, cluster: 1 },
+    })
   })
 
   it('reports a bad address through closed', async () => {

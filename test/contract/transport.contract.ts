@@ -269,6 +269,7 @@ export function transportContract(name: string, start: () => Promise<TransportHa
       await net.quiet()
       expect(near.log).toEqual(['closed'])
       expect(near.ends[0]?.code).toBe('UNAVAILABLE')
+      expect(near.ends[0]?.failure).toBe('refused')
       expect(near.ends[0]?.retryable).toBe(true)
     })
 

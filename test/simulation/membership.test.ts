@@ -121,6 +121,23 @@ describe('a hung process', () => {
     }
   })
 
+  it('whose contradiction waits to be read at a node that stalled shortly is not given up there', async () => {
+    const cluster = await GossipCluster.started(3)
+    const [judge, accused] = [cluster.node(1), cluster.node(2)]
+    accused.host.pause()
+    while (cluster.view(judge, accused)?.verdict !== 'suspect') await cluster.time.advance(1)
+    const suspectMs = cluster.changes.find(({ seenBy }) => seenBy === 'n1')?.atMs ?? 0
+    // The suspicion runs out after 2,000 ms, while the judge stands still; the timer then comes before the socket.
+    await cluster.time.advance(suspectMs + 1850 - cluster.time.monotonicMs())
+    accused.host.resume()
+    judge.host.pause()
+    await cluster.time.advance(200)
+    judge.host.resume()
+    await cluster.time.advance(3000)
+    expect(cluster.losses).toEqual([])
+    cluster.expectAlive(judge, accused)
+  })
+
   it('tells the others of its lag', async () => {
     const cluster = await GossipCluster.started(3)
     cluster.node(1).host.pause()
