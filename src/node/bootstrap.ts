@@ -104,7 +104,7 @@ export class Bootstrap {
 
   #consider(): BootstrapEffect | undefined {
     const { nodes, nodeId } = this.#options
-    if (this.#proposal !== undefined || this.missing().length > 0) return undefined
+    if (this.#done || this.#proposal !== undefined || this.missing().length > 0) return undefined
     // Whoever joins a cluster that runs founds none.
     if (!nodes.some((node) => node.nodeId === nodeId)) return undefined
     if (nodes.some((node) => node.nodeId < nodeId)) return undefined

@@ -21,7 +21,7 @@ interface Voter {
   /** What is on the disk. */
   disk: AcceptorState | undefined
   /** Written, not yet on the disk: answers that wait for it. */
-  writing: { state: AcceptorState; then: () => void }[]
+  writing: { state: AcceptorState; synced: () => void }[]
 }
 
 interface Desk {
@@ -104,7 +104,7 @@ class Run {
     const write = voter.writing.shift()
     if (write === undefined) return
     voter.disk = write.state
-    write.then()
+    write.synced()
   }
 
   #crashVoter(i: number): void {
@@ -134,7 +134,7 @@ class Run {
       this.#messages.push({ to: 'proposer', at: from, life, vote: answer.vote })
     }
     if (answer.persist || voter.writing.length > 0)
-      voter.writing.push({ state: voter.acceptor.state, then: reply })
+      voter.writing.push({ state: voter.acceptor.state, synced: reply })
     else reply()
   }
 
