@@ -206,6 +206,11 @@ export class PeerLink {
         case FrameType.staged:
           this.#handler.staged(this, r.uint32(), r.uint8() === 1)
           return
+        case FrameType.positions:
+        case FrameType.tail:
+        case FrameType.syncState:
+          this.#handler.answered(this, body)
+          return
         case FrameType.error:
           throw decodeError(r)
         default:
