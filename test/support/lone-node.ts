@@ -11,8 +11,10 @@ import { DEFAULT_REGION, type NodeOptions, SINGLE_NODE } from '../../src/node/op
 import { VirtualTime } from '../../src/testing/virtual-time.ts'
 import { encodeTopology } from '../../src/topology/codec.ts'
 import type { Topology } from '../../src/topology/topology.ts'
+import { encodeControl } from '../../src/wire/control-frames.ts'
 import { FRAME_HEADROOM } from '../../src/wire/frames.ts'
 import { encodePeerHello } from '../../src/wire/peer-frames.ts'
+import type { Lane } from '../../src/wire/transport.ts'
 import { DirectStream } from './direct-stream.ts'
 import { placeInTurn, placesInTurn } from './place-in-turn.ts'
 
@@ -63,16 +65,38 @@ export class LoneNode {
     this.core.start()
   }
 
+  /** One that has opened its disk: it can be talked to. */
+  static async open(options: Partial<NodeOptions> = {}, log: Log = silentLog): Promise<LoneNode> {
+    const node = new LoneNode(options, log)
+    await node.time.advance(1)
+    return node
+  }
+
+  /** One that was told the topology. */
+  static async serving(options: Partial<NodeOptions> = {}, log: Log = silentLog): Promise<LoneNode> {
+    const node = await LoneNode.open(options, log)
+    await node.learn(node.encoded)
+    return node
+  }
+
+  /** Node a tells it a topology. @returns the stream on which it did */
+  async learn(topology: Uint8Array): Promise<DirectStream> {
+    const stream = this.fromA('control')
+    stream.handler?.frame(encodeControl({ kind: 'record', topology }).slice(FRAME_HEADROOM))
+    await this.time.advance(1)
+    return stream
+  }
+
   /** A stream on which node a says who it is. */
-  fromA(lane: 'operations' | 'bulk' = 'operations', topology?: Uint8Array): DirectStream {
+  fromA(lane: Lane = 'operations'): DirectStream {
     const stream = new DirectStream()
     stream.handler = this.core.accept('cluster', stream, 'a')
-    stream.handler.frame(topology === undefined ? this.#helloAgain(lane) : this.helloOfA(lane, topology))
+    stream.handler.frame(this.#helloAgain(lane))
     return stream
   }
 
   /** The usual greeting, encoded once: streams are opened by the hundred thousand. */
-  #helloAgain(lane: 'operations' | 'bulk'): Uint8Array {
+  #helloAgain(lane: Lane): Uint8Array {
     let hello = this.#hellos.get(lane)
     if (hello === undefined) {
       hello = this.helloOfA(lane)
@@ -81,10 +105,7 @@ export class LoneNode {
     return hello
   }
 
-  helloOfA(
-    lane: 'operations' | 'bulk',
-    topology: Uint8Array = encodeTopology(this.topology, 'node'),
-  ): Uint8Array {
+  helloOfA(lane: Lane): Uint8Array {
     return encodePeerHello({
       versionMin: 1,
       versionMax: 1,
@@ -92,10 +113,12 @@ export class LoneNode {
       clusterId: this.topology.clusterId,
       nodeId: 'a',
       incarnation: INCARNATION_A,
+      diskId: '',
+      address: '10.0.0.1:7401',
       targetNodeId: 'b',
+      targetIncarnation: '',
       streamNumber: ++this.#streams,
       lane,
-      topology,
     }).slice(FRAME_HEADROOM)
   }
 
