@@ -9,6 +9,7 @@ interface Bench {
 
 const BENCHES: Readonly<Record<string, () => Promise<Bench>>> = {
   engine: () => import('./engine.ts'),
+  failover: () => import('./failover.ts'),
   'hit-ratio': () => import('./hit-ratio.ts'),
   peers: () => import('./peers.ts'),
 }

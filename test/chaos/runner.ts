@@ -7,10 +7,10 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
 import { SeededRandom } from '../../src/kernel/random.ts'
 import { parseHistory } from '../../src/testing/history.ts'
-import { ClientHandle } from './client/client-handle.ts'
-import type { LedgerVerdict, ReadMode, WorkloadResult } from './client/messages.ts'
+import type { ClientMethods, LedgerVerdict, ReadMode, WorkloadResult } from './client/messages.ts'
 import { ChaosCluster } from './cluster/chaos-cluster.ts'
 import { FAULTS } from './faults/catalogue.ts'
 import type { FaultContext } from './faults/fault.ts'
@@ -21,11 +21,13 @@ import { NamespaceNetwork } from './network/namespace-network.ts'
 import type { ChaosNetwork, NetworkKind } from './network/network.ts'
 import { ProxyNetwork } from './network/proxy-network.ts'
 import type { ChaosOptions } from './options.ts'
+import { RemoteProcess } from './remote.ts'
 import { type ChaosReport, type FaultRecord, makeReport } from './report/report.ts'
 import { judge } from './report/verdict.ts'
 import { Safety } from './safety.ts'
 import { say } from './say.ts'
 
+const CLIENT_PROCESS = fileURLToPath(new URL('./client/client-process.ts', import.meta.url))
 const HISTORY_PERIOD_MS = 60_000
 const WARM_UP_MS = 2_000
 
@@ -45,7 +47,7 @@ export async function runChaos(options: ChaosOptions, folder: string): Promise<C
     smallDisk: options.faults.includes('disk') && FAULTS.disk !== undefined && process.getuid?.() === 0,
     falseClock: options.faults.includes('clock'),
   })
-  await using clients = new Clients(ends.map((end) => new ClientHandle(network, end)))
+  await using clients = new Clients(ends.map((end) => new RemoteProcess(network, end, CLIENT_PROCESS)))
   const read = await clients.connect(options, cluster.addresses)
   const safety = new Safety(cluster, clients.first, options.healMs)
   await safety.detect()
@@ -156,14 +158,14 @@ async function injectOne(name: FaultRecord['name'], context: FaultContext): Prom
 
 /** All client processes. */
 class Clients implements AsyncDisposable {
-  readonly #clients: readonly ClientHandle[]
+  readonly #clients: readonly RemoteProcess<ClientMethods>[]
 
-  constructor(clients: readonly ClientHandle[]) {
+  constructor(clients: readonly RemoteProcess<ClientMethods>[]) {
     this.#clients = clients
   }
 
-  get first(): ClientHandle {
-    return this.#clients[0] as ClientHandle
+  get first(): RemoteProcess<ClientMethods> {
+    return this.#clients[0] as RemoteProcess<ClientMethods>
   }
 
   /** @returns how all of them can read. */

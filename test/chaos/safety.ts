@@ -5,10 +5,11 @@
 
 import { execFile } from 'node:child_process'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { ClientHandle } from './client/client-handle.ts'
+import type { ClientMethods } from './client/messages.ts'
 import type { ChaosCluster } from './cluster/chaos-cluster.ts'
 import { nowMs } from './monotonic.ts'
 import type { End } from './network/network.ts'
+import type { RemoteProcess } from './remote.ts'
 
 const POLL_MS = 100
 const PROBE_TIMEOUT_MS = 2_000
@@ -16,13 +17,13 @@ const COMMAND_TIMEOUT_MS = 10_000
 
 export class Safety {
   readonly #cluster: ChaosCluster
-  readonly #client: ClientHandle
+  readonly #client: RemoteProcess<ClientMethods>
   /** The end from which the command line is run. */
   readonly #end: End
   readonly #healMs: number
   #hasCommand = false
 
-  constructor(cluster: ChaosCluster, client: ClientHandle, healMs: number) {
+  constructor(cluster: ChaosCluster, client: RemoteProcess<ClientMethods>, healMs: number) {
     this.#cluster = cluster
     this.#client = client
     this.#end = client.end

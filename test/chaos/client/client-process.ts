@@ -9,17 +9,10 @@ import type { Cache } from '../../../src/client/cache.ts'
 import type { ConnectOptions } from '../../../src/client/options.ts'
 import { HistoryRecorder, historyLine } from '../../../src/testing/history.ts'
 import { nowNs } from '../monotonic.ts'
+import { serveMethods } from '../remote.ts'
 import { CheckedWorkload } from './checked-workload.ts'
 import { codeOf, Ledger } from './ledger.ts'
-import type {
-  ClientMethod,
-  ClientMethods,
-  ClientSettings,
-  ReadMode,
-  Request,
-  WorkloadResult,
-  WorkloadSettings,
-} from './messages.ts'
+import type { ClientMethods, ClientSettings, ReadMode, WorkloadResult, WorkloadSettings } from './messages.ts'
 import { OpenLoop } from './open-loop.ts'
 
 type Connect = (options: ConnectOptions) => Promise<Cache>
@@ -120,20 +113,11 @@ class ChaosClient {
 }
 
 const client = new ChaosClient()
-const methods: Record<ClientMethod, (params: never) => Promise<unknown>> = {
-  connect: (params) => client.connect(params),
-  run: (params) => client.run(params),
+serveMethods<ClientMethods>({
+  connect: (settings) => client.connect(settings),
+  run: (settings) => client.run(settings),
   stop: () => client.stop(),
   readLedger: () => client.readLedger(),
   probe: (params) => client.probe(params),
   close: () => client.close(),
-}
-
-process.on('message', ({ id, method, params }: Request) => {
-  methods[method](params as never).then(
-    (result) => process.send?.({ id, result }),
-    (error: unknown) =>
-      process.send?.({ id, error: error instanceof Error ? (error.stack ?? error.message) : String(error) }),
-  )
 })
-process.once('disconnect', () => process.exit())

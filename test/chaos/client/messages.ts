@@ -1,7 +1,5 @@
 /** What the runner and a client process tell each other. */
 
-import type { HistoryOperation } from '../../../src/testing/history.ts'
-
 export interface ClientSettings {
   /** Number of the client, from 0. */
   readonly client: number
@@ -81,19 +79,3 @@ export interface ClientMethods {
   probe: { params: { timeoutMs: number }; result: { problem: string | undefined } }
   close: { params: null; result: null }
 }
-
-export type ClientMethod = keyof ClientMethods
-
-export interface Request {
-  readonly id: number
-  readonly method: ClientMethod
-  readonly params: unknown
-}
-
-export interface Reply {
-  readonly id: number
-  readonly result?: unknown
-  readonly error?: string
-}
-
-export type { HistoryOperation }

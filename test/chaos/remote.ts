@@ -1,36 +1,52 @@
-/** A client process, as the runner sees it: methods that are carried out there. */
+/** Methods carried out in a process of our own, at some end of the network: the caller's side and the process's. */
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
-import type { ChaosNetwork, End } from '../network/network.ts'
-import type { ClientMethod, ClientMethods, Reply, Request } from './messages.ts'
+import type { ChaosNetwork, End } from './network/network.ts'
 
-const PROCESS = fileURLToPath(new URL('./client-process.ts', import.meta.url))
+interface Request {
+  readonly id: number
+  readonly method: string
+  readonly params: unknown
+}
 
-const running = new Set<ChildProcess>()
-process.on('exit', () => {
-  for (const child of running) child.kill('SIGKILL')
-})
+interface Reply {
+  readonly id: number
+  readonly result?: unknown
+  readonly error?: string
+}
 
 interface Waiting {
   readonly resolve: (result: unknown) => void
   readonly reject: (error: Error) => void
 }
 
-export class ClientHandle implements AsyncDisposable {
+const ROOT = fileURLToPath(new URL('../..', import.meta.url))
+
+/** They end with this process, however it ends. */
+const running = new Set<ChildProcess>()
+process.on('exit', () => {
+  for (const child of running) child.kill('SIGKILL')
+})
+
+/** @typeParam M method → parameters and result */
+export class RemoteProcess<M extends { [Name in keyof M]: { params: unknown; result: unknown } }>
+  implements AsyncDisposable
+{
   readonly end: End
   readonly #child: ChildProcess
   readonly #waiting = new Map<number, Waiting>()
   #requests = 0
 
-  constructor(network: ChaosNetwork, end: End) {
+  /** @param module the TypeScript file that serves the methods. */
+  constructor(network: ChaosNetwork, end: End, module: string) {
     this.end = end
-    const { command, args, env } = network.launch(end, process.execPath, ['--import', 'tsx', PROCESS])
+    const { command, args, env } = network.launch(end, process.execPath, ['--import', 'tsx', module])
     this.#child = spawn(command, args, {
       env: { ...process.env, ...env },
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
       serialization: 'advanced',
-      cwd: fileURLToPath(new URL('../../..', import.meta.url)),
+      cwd: ROOT,
     })
     running.add(this.#child)
     this.#child.on('message', (message) => this.#replied(message as Reply))
@@ -41,10 +57,7 @@ export class ClientHandle implements AsyncDisposable {
     this.#child.on('error', (error) => this.#failAll(error))
   }
 
-  call<M extends ClientMethod>(
-    method: M,
-    params: ClientMethods[M]['params'],
-  ): Promise<ClientMethods[M]['result']> {
+  call<N extends keyof M & string>(method: N, params: M[N]['params']): Promise<M[N]['result']> {
     const request: Request = { id: ++this.#requests, method, params }
     return new Promise((resolve, reject) => {
       this.#waiting.set(request.id, { resolve: resolve as Waiting['resolve'], reject })
@@ -75,4 +88,23 @@ export class ClientHandle implements AsyncDisposable {
     for (const waiting of this.#waiting.values()) waiting.reject(error)
     this.#waiting.clear()
   }
+}
+
+/** In the process: carries out what is asked until the asking process ends. */
+export function serveMethods<M extends { [Name in keyof M]: { params: unknown; result: unknown } }>(
+  methods: {
+    readonly [N in keyof M]: (params: M[N]['params']) => Promise<M[N]['result']>
+  },
+): void {
+  process.on('message', ({ id, method, params }: Request) => {
+    const reply = (answer: Omit<Reply, 'id'>): void => {
+      process.send?.({ id, ...answer })
+    }
+    methods[method as keyof M](params).then(
+      (result) => reply({ result }),
+      (error: unknown) =>
+        reply({ error: error instanceof Error ? (error.stack ?? error.message) : String(error) }),
+    )
+  })
+  process.once('disconnect', () => process.exit())
 }
