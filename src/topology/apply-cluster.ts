@@ -2,7 +2,7 @@
 
 import type { RegionId } from '../kernel/ids.ts'
 import { type Outcome, refuse } from './outcome.ts'
-import { firstPartitions, placeOnRing, wantedPlacement } from './placement.ts'
+import { firstPartitions, placeAsBefore, placeOnRing, wantedPlacement } from './placement.ts'
 import {
   GROUPS_MAX,
   isWeight,
@@ -89,9 +89,9 @@ function changeRing(topology: Topology, expected: readonly RingNode[], nodes: re
   if (nodes.every(({ weight }) => weight === 0)) return refuse('the ring would be empty')
   const { groups } = topology
   // Going back wants exactly what was there.
-  const placement = isSameRing(nodes, ring.previous)
-    ? ring.previousPlacement
-    : placeOnRing(nodes, groups, { nodes: ring.nodes, placement: ring.placement })
+  const placement =
+    placeAsBefore(nodes, { nodes: ring.previous, placement: ring.previousPlacement }) ??
+    placeOnRing(nodes, groups, { nodes: ring.nodes, placement: ring.placement })
   const changed = { nodes, placement, previous: ring.nodes, previousPlacement: ring.placement }
   return { ...topology, ring: { ...changed, paused: ring.paused } }
 }

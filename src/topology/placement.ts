@@ -53,6 +53,26 @@ export function placeOnRing(
   return placement
 }
 
+/**
+ * The same placement under another list of the same nodes; those that hold nothing do not count.
+ * @returns undefined when the nodes that hold something differ in name, weight or zone
+ */
+export function placeAsBefore(nodes: readonly RingNode[], earlier: PlacedRing): number[][] | undefined {
+  const takers = (ring: readonly RingNode[]): Set<string> =>
+    new Set(
+      ring
+        .filter(({ weight }) => weight > 0)
+        .map((node) => JSON.stringify([node.nodeId, node.weight, node.zone])),
+    )
+  const now = takers(nodes)
+  const before = takers(earlier.nodes)
+  if (now.size !== before.size || [...now].some((node) => !before.has(node))) return undefined
+  const places = new Map(nodes.map(({ nodeId }, place) => [nodeId, place]))
+  return earlier.placement.map((list) =>
+    list.map((place) => places.get((earlier.nodes[place] as RingNode).nodeId) as number),
+  )
+}
+
 /** Positions in `topology.nodes` that are to hold each partition, the primary's first. -1: a node of the ring that is gone. */
 export function wantedPlacement(topology: Topology): NodeIndex[][] {
   const { nodes, placement } = topology.ring
