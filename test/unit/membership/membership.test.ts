@@ -260,6 +260,18 @@ describe('membership', () => {
     expect(core.awareness).toBe(1)
   })
 
+  it('does not doubt itself when those it asked for help say that they are well', () => {
+    wait(750)
+    const asked = ['a', 'b', 'c'].flatMap((peer) =>
+      sentTo(peer).flatMap((message) => (message.type === 'ping-request' ? [{ peer, ...message }] : [])),
+    )
+    expect(asked).toHaveLength(2)
+    for (const { peer, sequence } of asked) hear(peer, { type: 'nack', sequence, updates: [] })
+    wait(250)
+    expect(core.counters).toMatchObject({ probesFailed: 1, suspicions: 1 })
+    expect(core.awareness).toBe(0)
+  })
+
   it('raises awareness when those it asked for help are silent too', () => {
     down('b', 'timeout')
     down('c', 'timeout')
