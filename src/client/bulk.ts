@@ -89,6 +89,11 @@ export class BulkTransfers {
     }
   }
 
+  /** The node is held dead: everything that needs it is decided anew. */
+  giveUp(why: string): void {
+    this.#connection?.giveUp(why)
+  }
+
   close(error: CacheError): void {
     this.#connection?.close(error)
     this.lost(error)

@@ -138,6 +138,13 @@ export class Connection {
     else state.stream.resume()
   }
 
+  /** Fails what is not answered and what waits to be sent, and opens another stream. */
+  giveUp(why: string): void {
+    const error = new CacheError('UNAVAILABLE', why, { node: this.#link.name })
+    this.#reset(error)
+    this.batcher.failUnsent(error)
+  }
+
   close(error: CacheError): void {
     const state = this.#state
     this.#state = { kind: 'closed' }

@@ -94,6 +94,16 @@ export class NodeLink implements BulkHost {
     this.bulk.abandon(call, error)
   }
 
+  get isDown(): boolean {
+    return this.operations.downError !== undefined
+  }
+
+  /** Fails what is not answered yet, as if the streams had broken, and opens them anew. */
+  giveUp(why: string): void {
+    this.operations.giveUp(why)
+    this.bulk.giveUp(why)
+  }
+
   close(error: CacheError): void {
     this.operations.close(error)
     this.bulk.close(error)

@@ -18,6 +18,8 @@ export interface Link {
   /** The node's configured name, its address until that is known. */
   readonly name: string
   readonly address: string
+  /** Whether nothing should be sent there now. */
+  readonly isDown: boolean
   /** The session under which writes are numbered there. */
   readonly ids: OperationIds
   /** @throws CacheError when it can't be sent there now. */

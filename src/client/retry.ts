@@ -2,8 +2,9 @@
  * When an operation is tried again, and how long to wait before.
  *
  * Tried again is what certainly did nothing, and what can be repeated without harm: reads, and writes with their id, to
- * which a node gives the first outcome. The wait doubles from 20 ms to 500 ms, jittered between half and all of it. A node
- * that says it is not responsible will say so again until the topology changes, so that is tried a few times only.
+ * which a node gives the first outcome. The wait doubles from 10 ms to 500 ms, jittered between half and all of it. What waits for
+ * another primary (its node is gone, or not responsible) is tried at least every 100 ms, and at once when a newer topology is
+ * heard of: until the call's own timeout, since a cluster that lost a node gives its partitions a new primary within that.
  */
 
 import type { CacheError, ErrorCode } from '../kernel/errors.ts'
@@ -14,14 +15,20 @@ import type { Call } from './pending.ts'
 /** The delay in milliseconds before attempt number `attempt` (the first retry is 1), or false to give up. */
 export type RetryPolicy = (attempt: number, error: CacheError) => number | false
 
-const DELAY_MIN_MS = 20
+const DELAY_MIN_MS = 10
 const DELAY_MAX_MS = 500
-/** Retries after "not responsible" under one topology: about 300 ms. */
-const FRUITLESS_MAX = 4
+const MOVED_DELAY_MAX_MS = 100
 /** Delays that end closer together than this, in milliseconds, end together. */
 const GRAIN_MS = 5
 
-const FRUITLESS: ReadonlySet<ErrorCode> = new Set(['NOT_PRIMARY', 'NO_ROLE', 'STALE_EPOCH'])
+/** A newer topology may put these right. */
+const MOVED: ReadonlySet<ErrorCode> = new Set([
+  'NOT_PRIMARY',
+  'NO_ROLE',
+  'STALE_EPOCH',
+  'NOT_READY',
+  'UNAVAILABLE',
+])
 const TRANSIENT: ReadonlySet<ErrorCode> = new Set([
   'NOT_PRIMARY',
   'NO_ROLE',
@@ -38,8 +45,8 @@ export function isTransient(error: CacheError): boolean {
 
 export function defaultRetryPolicy(random: Random): RetryPolicy {
   return (attempt, error) => {
-    if (attempt > FRUITLESS_MAX && FRUITLESS.has(error.code)) return false
-    const ceilingMs = Math.min(DELAY_MAX_MS, DELAY_MIN_MS * 2 ** Math.min(10, attempt - 1))
+    const maxMs = MOVED.has(error.code) ? MOVED_DELAY_MAX_MS : DELAY_MAX_MS
+    const ceilingMs = Math.min(maxMs, DELAY_MIN_MS * 2 ** Math.min(10, attempt - 1))
     return ceilingMs * (0.5 + 0.5 * uniform(random))
   }
 }
@@ -48,6 +55,8 @@ interface Waiting {
   readonly call: Call
   readonly slot: number
   readonly dueMs: number
+  /** It waits for another primary. */
+  readonly isMoved: boolean
 }
 
 /** Operations that wait to be submitted again, under one timer. Its size is bounded by the budget they hold. */
@@ -63,10 +72,18 @@ export class RetryQueue {
     this.#submit = submit
   }
 
-  add(call: Call, slot: number, nowMs: number, delayMs: number): void {
+  add(call: Call, slot: number, nowMs: number, delayMs: number, error: CacheError): void {
     const dueMs = nowMs + delayMs
-    this.#waiting.push({ call, slot, dueMs })
+    this.#waiting.push({ call, slot, dueMs, isMoved: MOVED.has(error.code) })
     if (dueMs < this.#timerMs) this.#arm(nowMs, dueMs)
+  }
+
+  /** A newer topology is known: what waits for another primary is tried now. */
+  topologyChanged(): void {
+    const moved = this.#waiting.filter((entry) => entry.isMoved)
+    if (moved.length === 0) return
+    this.#waiting = this.#waiting.filter((entry) => !entry.isMoved)
+    for (const { call, slot } of moved) this.#submit(call, slot)
   }
 
   /** Empties the queue. */

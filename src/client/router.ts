@@ -62,10 +62,10 @@ export class Router {
   readonly #retry: RetryPolicy
   /** By address. */
   readonly #links = new Map<string, NodeLink>()
-  /** In the order of the topology's nodes. */
-  #nodes: readonly NodeLink[] = []
+  /** In the order of the topology's nodes; none for those that are gone. */
+  #nodes: readonly (NodeLink | undefined)[] = []
   /** By partition. */
-  #primaries: readonly NodeLink[] = []
+  #primaries: readonly (NodeLink | undefined)[] = []
   #clusterId = ''
   #turn = 0
   #closed = false
@@ -81,14 +81,14 @@ export class Router {
     return this.#target.topology
   }
 
-  /** One link per node of the topology, in its order. */
+  /** One link per node of the cluster, in the topology's order. */
   get nodes(): readonly NodeLink[] {
-    return this.#nodes
+    return this.#nodes.filter((link) => link !== undefined)
   }
 
   /** The link to a node by its configured name. */
   link(nodeId: string): NodeLink | undefined {
-    return this.#nodes[this.topology.nodes.findIndex((node) => node.nodeId === nodeId)]
+    return this.#nodes.find((link) => link?.name === nodeId)
   }
 
   /**
@@ -144,15 +144,16 @@ export class Router {
   }
 
   #retryLater(call: Call, slot: number, error: CacheError): boolean {
-    // A node that is down is not worth waiting for, and a full queue of our own not worth joining again.
-    if (call.link === undefined && this.#isHopeless(call, slot, error)) return false
+    // A node asked by name is not replaced by another, and a full queue of our own is not worth joining again.
+    if (call.link?.isDown === true) return false
+    if (error.code === 'OVERLOADED' && error.node === undefined) return false
     const nowMs = this.#options.clock.nowMs()
     const delayMs = this.#delayMs(call, slot, error)
     if (delayMs === false || !(delayMs >= 0) || nowMs + delayMs >= call.deadlineMs) return false
     const { budget } = this.#options.ports
     if (budget.count >= budget.max) return false
     reserve(budget)
-    this.#retries.add(call, slot, nowMs, delayMs)
+    this.#retries.add(call, slot, nowMs, delayMs, error)
     return true
   }
 
@@ -160,29 +161,6 @@ export class Router {
   #delayMs(call: Call, slot: number, error: CacheError): number | false {
     try {
       return this.#retry(call.nextAttempt(slot), error)
-    } catch {
-      return false
-    }
-  }
-
-  #isHopeless(call: Call, slot: number, error: CacheError): boolean {
-    switch (error.code) {
-      case 'OVERLOADED':
-        return error.node === undefined
-      case 'UNAVAILABLE':
-      case 'NO_ROLE':
-        return !this.#hasWay(call, slot)
-      default:
-        return false
-    }
-  }
-
-  /** Whether the operation, sent now, would go to a node that may answer. */
-  #hasWay(call: Call, slot: number): boolean {
-    const target = this.#target
-    try {
-      call.locate(slot, target)
-      return this.#choose(target, call.readKind).operations.downError === undefined
     } catch {
       return false
     }
@@ -198,18 +176,20 @@ export class Router {
     const primary = this.#primaries[target.partition]
     if (primary === undefined) {
       if (this.#closed) throw new CacheError('CLOSED', 'the client was closed')
-      throw new CacheError('NOT_READY', 'the topology of the cluster is not known yet')
+      if (topology.epoch === 0)
+        throw new CacheError('NOT_READY', 'the topology of the cluster is not known yet')
+      throw new CacheError(
+        'NO_ROLE',
+        `partition ${target.partition} has no primary: too many of its copies are lost`,
+      )
     }
     const kind = readKind === ReadCode.region ? ReadCode[target.regionRead] : readKind
-    if (kind === ReadCode.primary) return withRole(primary)
+    if (kind === ReadCode.primary || kind === ReadCode.majority || kind === ReadCode.linearizable)
+      return withRole(primary)
     const inSync = topology.partitions[target.partition]?.inSync ?? []
     if (kind === ReadCode.replica)
       return this.#anyOf(inSync.length > 1 ? inSync.slice(1) : inSync) ?? withRole(primary)
-    if (kind === ReadCode.nearest) return this.#nearestOf(inSync) ?? withRole(primary)
-    throw new CacheError(
-      'UNSUPPORTED',
-      "reads of kind 'majority' and 'linearizable' are not available in this release: use 'primary', 'replica' or 'nearest'",
-    )
+    return this.#nearestOf(inSync) ?? withRole(primary)
   }
 
   /** The nodes in turn, those that are connected first. */
@@ -269,12 +249,15 @@ export class Router {
     }
     link.name = nodeId
     this.#adopt(topology)
-    this.#judgeRole(link, this.topology.nodes[this.#nodes.indexOf(link)])
+    this.#judgeRole(link)
   }
 
-  /** Compares the process that a link leads to with the one the topology names. */
-  #judgeRole(link: NodeLink, record: NodeRecord | undefined): void {
-    link.hasRole = record === undefined || link.incarnation === '' || link.incarnation === record.incarnation
+  /** Compares the process that a link leads to with those that the topology names: earlier ones of the node may be among them. */
+  #judgeRole(link: NodeLink): void {
+    const { nodes } = this.topology
+    const isNamed = (node: NodeRecord, index: number): boolean =>
+      this.#nodes[index] === link && node.incarnation === link.incarnation
+    link.hasRole = link.incarnation === '' || !this.#nodes.includes(link) || nodes.some(isNamed)
   }
 
   #adopt(topology: Topology): void {
@@ -283,21 +266,28 @@ export class Router {
     this.#target.topology = topology
     const before = [...this.#links.values()]
     this.#nodes = topology.nodes.map((node) => {
+      if (node.state === 'gone') return undefined
       // A seed may be known by another name of the same address.
       const link =
         before.find((other) => other.name === node.nodeId && other.operations.isOpen) ??
         this.#linkTo(node.address)
       link.name = node.nodeId
-      this.#judgeRole(link, node)
       return link
     })
-    this.#primaries = topology.partitions.map((partition) => this.#nodes[partition.primary] as NodeLink)
+    for (const link of this.nodes) this.#judgeRole(link)
+    this.#primaries = topology.partitions.map((partition) => this.#nodes[partition.primary])
     for (const [address, link] of [...this.#links]) {
       if (this.#nodes.includes(link)) continue
       this.#links.delete(address)
       link.close(new CacheError('UNAVAILABLE', `node ${link.name} left the cluster`, { node: link.name }))
     }
-    for (const link of this.#nodes) link.operations.connect()
+    topology.nodes.forEach((node, i) => {
+      const link = this.#nodes[i]
+      // What a process held dead has not answered is asked of those that took its place.
+      if (node.state === 'failed') link?.giveUp(`node ${node.nodeId} was held dead by the cluster`)
+      link?.operations.connect()
+    })
+    this.#retries.topologyChanged()
     this.#onContact?.(undefined, '')
   }
 }
@@ -309,7 +299,7 @@ function withRole(link: NodeLink): NodeLink {
   if (down !== undefined) throw down
   throw new CacheError(
     'NO_ROLE',
-    `node ${link.name} was started again and holds no replicas: of what it was the primary of, the other replicas can be read (read: 'replica'), and nothing written until the cluster gives it a primary or is restarted as a whole`,
+    `node ${link.name} was started again and holds no replicas: what it was the primary of waits for the cluster to name another`,
     { node: link.name },
   )
 }

@@ -18,6 +18,8 @@ import type { Hello } from '../wire/handshake.ts'
 import type { ReplicaPosition } from '../wire/peer-frames.ts'
 import type { Accept, Dialer, FrameHandler, FrameStream, StreamService } from '../wire/transport.ts'
 import { ClientSession, type SessionPorts } from './client-session.ts'
+import type { ClusterControl } from './cluster-control.ts'
+import { ControlDesk } from './control-desk.ts'
 import { ControlPlane } from './control-plane.ts'
 import { DataPlane } from './data-plane.ts'
 import { Gossip } from './gossip.ts'
@@ -78,7 +80,8 @@ export class NodeCore implements PeerLinkHandler {
   readonly #ports: NodePorts
   readonly #control: ControlPlane
   readonly #gossip: Gossip
-  readonly #liveness = new GossipLiveness()
+  readonly #liveness: GossipLiveness = new GossipLiveness()
+  readonly #desk: ClusterControl
   /** By process. */
   readonly #links = new Map<string, PeerLink>()
   readonly #sessions = new Set<ClientSession>()
@@ -127,6 +130,7 @@ export class NodeCore implements PeerLinkHandler {
       },
       options.membership,
     )
+    this.#desk = new ControlDesk(this.#control, () => this.#gossip.members())
     this.#sessionPorts = {
       clock,
       scheduler,
@@ -186,6 +190,11 @@ export class NodeCore implements PeerLinkHandler {
   /** Who owns what, and how that changes. */
   get control(): ControlPlane {
     return this.#control
+  }
+
+  /** What those who administer the cluster may ask for. */
+  get desk(): ClusterControl {
+    return this.#desk
   }
 
   /** Why the node can't go on, if it can't. */

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { CacheError } from '../../../src/kernel/errors.ts'
 import type { Epoch, PartitionEpoch } from '../../../src/kernel/ids.ts'
+import type { Topology } from '../../../src/topology/topology.ts'
 import { Opcode } from '../../../src/wire/operations.ts'
 import { type Bench, makeBench, openBench } from '../../support/client-on-loopback.ts'
 import type { FakeNode } from '../../support/fake-node.ts'
@@ -73,13 +74,13 @@ describe('retries', () => {
     const read = cache.get('k').catch((error: unknown) => error)
     await time.advance(5)
     cluster.kill(0)
-    await time.advance(1_000)
+    await time.advance(2_500)
     expect(await write).toMatchObject({ code: 'OUTCOME_UNKNOWN', retryable: false })
     expect(await read).toMatchObject({ code: 'UNAVAILABLE', retryable: true, node: 'node-1' })
   })
 
-  it('fails fast, naming the node, when a primary is dead; other nodes are not affected', async () => {
-    const { cache, run, failure, cluster, time } = await openBench()
+  it('waits for another primary until the timeout of the call, then names the node; others are not affected', async () => {
+    const { cache, run, failure, cluster, time } = await openBench({ timeout: 1_500 })
     const key = 'k0'
     const dead = cluster.nodes.indexOf(cluster.primaryOf(key))
     cluster.kill(dead)
@@ -88,11 +89,8 @@ describe('retries', () => {
     expect(error.code).toBe('UNAVAILABLE')
     expect(error.node).toBe(`node-${dead + 1}`)
     expect(error.message).toContain(`node-${dead + 1}`)
-    expect(time.monotonicMs() - before).toBeLessThan(1000)
-    // From now on at once.
-    const again = time.monotonicMs()
-    expect(await failure(cache.get(key))).toMatchObject({ code: 'UNAVAILABLE' })
-    expect(time.monotonicMs() - again).toBeLessThan(5)
+    expect(time.monotonicMs() - before).toBeGreaterThan(1_300)
+    expect(time.monotonicMs() - before).toBeLessThan(1_510)
     const other = Array.from({ length: 50 }, (_, i) => `x${i}`).find(
       (name) => cluster.primaryOf(name) !== cluster.nodes[dead],
     )
@@ -102,12 +100,35 @@ describe('retries', () => {
     await run(cache.set(key, 1))
   })
 
-  it('gives up "not responsible" after a few tries', async () => {
-    const { cache, failure, cluster, time } = await openBench({}, { nodes: 1 })
-    only(cluster.nodes).behave = () => 'NO_ROLE'
-    const before = time.monotonicMs()
+  it('goes on asking while nobody is responsible, and is answered once somebody is', async () => {
+    const { cache, run, failure, cluster, time } = await openBench({}, { nodes: 1 })
+    const node = only(cluster.nodes)
+    node.behave = () => 'NO_ROLE'
+    const read = cache.get('k')
+    await time.advance(1_000)
+    node.behave = undefined
+    expect(await run(read)).toBeUndefined()
+    node.behave = () => 'NO_ROLE'
     expect(await failure(cache.get('k'))).toMatchObject({ code: 'NO_ROLE' })
-    expect(time.monotonicMs() - before).toBeLessThan(600)
+  })
+
+  it('asks another primary at once for what a node has not answered that the cluster holds dead', async () => {
+    const { cache, run, cluster, time } = await openBench({}, { nodes: 2, partitions: 1 })
+    const [first, second] = cluster.nodes
+    if (first === undefined || second === undefined) throw new Error('two nodes')
+    first.behave = () => 'hold'
+    const [write, read] = [cache.set('k', 1), cache.get('k')]
+    await time.advance(5)
+    const queued = cache.set('k', 2)
+    await time.advance(300)
+    cluster.topology = failedOver(cluster.topology)
+    second.push(cluster.topology)
+    const before = time.monotonicMs()
+    await run(Promise.all([write, read, queued]))
+    expect(time.monotonicMs() - before).toBeLessThan(30)
+    // Under the id it was first sent with.
+    const sent = first.received.find((op) => op.opcode === Opcode.set)
+    expect(second.received.find((op) => op.opcode === Opcode.set)).toMatchObject({ counter: sent?.counter })
   })
 
   it('follows a newer topology that a node pushes', async () => {
@@ -229,13 +250,13 @@ describe('a node that was started again', () => {
     return { ...bench, node, own, other }
   }
 
-  it('is not asked: what needs it as primary ends NO_ROLE at once', async () => {
+  it('is not asked: what needs it as primary ends NO_ROLE when its time is up', async () => {
     const { cache, run, failure, node, own, other, time } = await restarted()
     const before = time.monotonicMs()
     const calls = [cache.get(own), cache.set(own, 1), cache.increment(own), cache.mget(keys), cache.keys()]
     for (const error of await Promise.all(calls.map(failure)))
       expect(error).toMatchObject({ code: 'NO_ROLE', node: 'node-1' })
-    expect(time.monotonicMs() - before).toBeLessThan(5)
+    expect(time.monotonicMs() - before).toBeLessThan(2_010)
     expect(node.received).toHaveLength(0)
     expect(await run(cache.get(other))).toBe(other)
     const outcomes = await run(cache.mset({ [own]: 1, [other]: other }))
@@ -286,7 +307,7 @@ describe('a node that was started again', () => {
     cluster.revive(0)
     expect(await write).toMatchObject({ code: 'NO_ROLE', node: 'node-1' })
     expect(await read).toMatchObject({ code: 'NO_ROLE' })
-    expect(time.monotonicMs() - before).toBeLessThan(60)
+    expect(time.monotonicMs() - before).toBeLessThan(2_100)
     expect(node.received.filter((op) => op.opcode === Opcode.set && op.key === own[1])).toHaveLength(2)
   })
 
@@ -460,3 +481,18 @@ describe('closing', () => {
     expect(time.pending).toBe(0)
   })
 })
+
+/** The second of two nodes has taken over from the first. */
+function failedOver(topology: Topology): Topology {
+  return {
+    ...topology,
+    epoch: (topology.epoch + 1) as Epoch,
+    nodes: topology.nodes.map((node, i) => (i === 0 ? { ...node, state: 'failed' } : node)),
+    partitions: topology.partitions.map((partition) => ({
+      ...partition,
+      partitionEpoch: (partition.partitionEpoch + 1) as PartitionEpoch,
+      primary: 1,
+      inSync: [1],
+    })),
+  }
+}
