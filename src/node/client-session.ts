@@ -95,6 +95,21 @@ export class ClientSession implements FrameHandler, OutcomeSink {
   #uploads: Uploads | undefined
   readonly #downloads: Downloads
   #download: ((requestId: number, value: LargeValue) => void) | undefined
+  /** Gets results of reads that had to wait. */
+  readonly #reads: OutcomeSink = {
+    waits: (outcome) => {
+      this.#waiting++
+      this.waits(outcome)
+    },
+    completed: (outcome) => {
+      if (!outcome.waits) this.#waiting++
+      this.completed(outcome)
+    },
+    failed: (outcome, error) => {
+      if (!outcome.waits) this.#waiting++
+      this.failed(outcome, error)
+    },
+  }
   /** Sessions besides its own whose operation ids the stream has used. */
   readonly #foreign = new Set<string>()
   /** Requests cancelled before they were carried out. */
@@ -137,6 +152,10 @@ export class ClientSession implements FrameHandler, OutcomeSink {
     this.#heldBytes -= heldBy(outcome)
     this.#writeOutcome(outcome)
     this.#written()
+    if (outcome.large === undefined) return
+    // The result first, then the chunks.
+    this.#flush(0)
+    this.#downloads.pump()
   }
 
   failed(outcome: Outcome, error: CacheError): void {
@@ -374,7 +393,7 @@ export class ClientSession implements FrameHandler, OutcomeSink {
         case Opcode.getEntry:
         case Opcode.has:
         case Opcode.ttl:
-          dispatcher.read(op, body, requestId, this.#out, this.#download)
+          dispatcher.read(op, body, requestId, this.#out, this.#download, this.#reads, this.#timeoutMs(op))
           return
         case Opcode.scan:
           dispatcher.scan(op, body, requestId, this.#out)
@@ -541,7 +560,20 @@ export class ClientSession implements FrameHandler, OutcomeSink {
 
   #writeOutcome(outcome: Outcome): void {
     const w = this.#out
+    if (outcome.large !== undefined) {
+      try {
+        this.#download?.(outcome.requestId, outcome.large)
+      } catch (error) {
+        const { code, message } = toCacheError(error)
+        writeErrorResult(w, outcome.requestId, code, message)
+        return
+      }
+    }
     writeResult(w, outcome.requestId, outcome.status)
+    if (isRead(outcome.opcode)) {
+      if (outcome.payload !== undefined) w.raw(outcome.payload)
+      return
+    }
     switch (outcome.status) {
       case Status.ok:
         break
@@ -631,6 +663,10 @@ export class ClientSession implements FrameHandler, OutcomeSink {
     this.#downloads.close()
     this.#ports.ended(this)
   }
+}
+
+function isRead(opcode: number): boolean {
+  return opcode === Opcode.get || opcode === Opcode.getEntry || opcode === Opcode.has || opcode === Opcode.ttl
 }
 
 function heldBy(outcome: Outcome): number {

@@ -8,13 +8,14 @@ import type { ByteWriter } from '../kernel/bytes.ts'
 import type { Clock } from '../kernel/clock.ts'
 import { CacheError } from '../kernel/errors.ts'
 import { writeEntryHead, writeEntryValue } from '../replication/entry-result.ts'
+import { Outcome, type OutcomeSink } from '../replication/outcome.ts'
 import type { WriteRequest } from '../replication/primary.ts'
 import type { Replica } from '../replication/replica.ts'
 import type { Replicator } from '../replication/replicator.ts'
 import { checkKey, checkWrite, type WriteLimits } from '../replication/write-limits.ts'
 import type { ReadKind } from '../topology/topology.ts'
 import { INLINE_VALUE_BYTES_MAX } from '../wire/frames.ts'
-import { Opcode, type Operation, ReadCode } from '../wire/operations.ts'
+import { Flag, Opcode, type Operation, ReadCode } from '../wire/operations.ts'
 import { Status, writeResult } from '../wire/results.ts'
 import { matchesGlob } from './glob.ts'
 import type { RegionCounters } from './region-counters.ts'
@@ -56,6 +57,7 @@ export class Dispatcher {
   /**
    * GET, GET_ENTRY, HAS, TTL: writes the result to `w`.
    * @param download set on a bulk stream: large values are sent through it, else the client is told to use one
+   * @param sink gets the result instead when it has to wait
    * @throws CacheError when it is refused
    */
   read(
@@ -64,10 +66,16 @@ export class Dispatcher {
     requestId: number,
     w: ByteWriter,
     download: StartDownload | undefined,
+    sink: OutcomeSink,
+    timeoutMs: number,
   ): void {
     const { engine, clock, counters, limits } = this.#ports
     checkKey(op, limits.keyBytesMax)
     const replica = this.#readable(op, body)
+    if (this.#isLater(op, replica)) {
+      this.#readLater(replica, op, body, requestId, download !== undefined, sink, timeoutMs)
+      return
+    }
     const hash = engine.hashKey(op.regionId, body, op.keyStart, op.keyEnd)
     const entry = engine.find(replica.partition, op.regionId, hash, body, op.keyStart, op.keyEnd)
     if (entry === NO_ENTRY || engine.isExpired(entry, Math.max(clock.wallMs(), replica.clockMs))) {
@@ -77,6 +85,17 @@ export class Dispatcher {
     }
     counters.hit(op.regionId)
     engine.touch(entry)
+    this.#entry(op, entry, requestId, w, download)
+  }
+
+  #entry(
+    op: Operation,
+    entry: EntryIndex,
+    requestId: number,
+    w: ByteWriter,
+    download: StartDownload | undefined,
+  ): void {
+    const { engine, clock } = this.#ports
     switch (op.opcode) {
       case Opcode.has:
         writeResult(w, requestId, Status.ok)
@@ -90,6 +109,49 @@ export class Dispatcher {
       default:
         this.#value(op, entry, requestId, w, download)
     }
+  }
+
+  /** Whether the answer has to be true of the present, and can't be told at once. */
+  #isLater(op: Operation, replica: Replica): boolean {
+    if (op.readKind < ReadCode.majority && op.readKind !== ReadCode.region) return false
+    const kind = this.#readKind(op)
+    return (
+      (kind === 'linearizable' || kind === 'majority') && !this.#ports.replicator.reads.isCurrent(replica)
+    )
+  }
+
+  /** Takes the value now, and has it told once it may be. */
+  #readLater(
+    replica: Replica,
+    op: Operation,
+    body: Uint8Array,
+    requestId: number,
+    isBulk: boolean,
+    sink: OutcomeSink,
+    timeoutMs: number,
+  ): void {
+    const { engine, clock, counters, replicator } = this.#ports
+    const outcome = new Outcome(sink, requestId, op.opcode, clock.monotonicMs() + timeoutMs)
+    outcome.applied = false
+    outcome.waitSequence = replica.lastSequence
+    const w = this.#scan
+    w.clear()
+    const hash = engine.hashKey(op.regionId, body, op.keyStart, op.keyEnd)
+    const entry = engine.find(replica.partition, op.regionId, hash, body, op.keyStart, op.keyEnd)
+    if (entry === NO_ENTRY || engine.isExpired(entry, Math.max(clock.wallMs(), replica.clockMs))) {
+      counters.miss(op.regionId)
+      outcome.status = Status.absent
+    } else {
+      counters.hit(op.regionId)
+      engine.touch(entry)
+      const keep: StartDownload = (_, value) => {
+        outcome.large = value.retain()
+      }
+      this.#entry(op, entry, requestId, w, isBulk ? keep : undefined)
+      outcome.status = w.bytes[4] as number
+      outcome.payload = w.bytes.slice(5, w.length)
+    }
+    replicator.reads.admit(replica, outcome)
   }
 
   /** The replica a write goes to. @throws CacheError when this node is not its primary */
@@ -121,8 +183,8 @@ export class Dispatcher {
       )
     }
     const replica = this.#checkEpoch(replicator.replica(op.partition), op)
-    const kind = this.#readKind(op)
-    if (kind === 'primary' && replica.role !== 'primary') throw this.#notPrimary()
+    if (replicator.isQuarantined && !(op.flags & Flag.allowStale)) throw this.#outOfTouch()
+    if (replica.role !== 'primary') this.#checkReadable(replica, op)
     if (replicator.region(op.regionId) === undefined) throw unknownRegion(op.regionId)
     const bytesMax = Math.min(Math.max(1, op.bytesMax), SCAN_BYTES_MAX)
     const nowMs = Math.max(clock.wallMs(), replica.clockMs)
@@ -195,11 +257,7 @@ export class Dispatcher {
   }
 
   #readKind(op: Operation): ReadKind {
-    const kind = READ_KINDS[op.readKind] ?? this.#ports.replicator.region(op.regionId)?.read ?? 'primary'
-    if (kind === 'majority' || kind === 'linearizable') {
-      throw new CacheError('UNSUPPORTED', `reads of kind '${kind}' are not available; use 'primary'`)
-    }
-    return kind
+    return READ_KINDS[op.readKind] ?? this.#ports.replicator.region(op.regionId)?.read ?? 'primary'
   }
 
   #readable(op: Operation, body: Uint8Array): Replica {
@@ -207,17 +265,25 @@ export class Dispatcher {
     const partition = replicator.locate(op.regionId, body, op.keyStart, op.keyEnd)
     if (partition < 0) throw unknownRegion(op.regionId)
     const replica = this.#checkEpoch(replicator.replica(partition), op)
-    if (replica.role === 'primary') {
-      if (op.readKind > ReadCode.nearest) this.#readKind(op)
+    if (replicator.isQuarantined) {
+      if (!(op.flags & Flag.allowStale) || replica.role === 'learner') throw this.#outOfTouch()
       return replica
     }
-    if (this.#readKind(op) === 'primary') throw this.#notPrimary()
+    if (replica.role !== 'primary') this.#checkReadable(replica, op)
     return replica
+  }
+
+  /** A copy that is no primary's answers who takes what may be behind. */
+  #checkReadable(replica: Replica, op: Operation): void {
+    const kind = this.#readKind(op)
+    if (kind !== 'replica' && kind !== 'nearest') throw this.#notPrimary(replica)
+    if (replica.role === 'learner') throw this.#notPrimary(replica)
   }
 
   #primaryOf(partition: number, op: Operation): Replica {
     const replica = this.#checkEpoch(this.#ports.replicator.replica(partition), op)
-    if (replica.role !== 'primary') throw this.#notPrimary()
+    if (replica.role !== 'primary') throw this.#notPrimary(replica)
+    if (this.#ports.replicator.isQuarantined) throw this.#outOfTouch()
     return replica
   }
 
@@ -239,8 +305,22 @@ export class Dispatcher {
     return replica
   }
 
-  #notPrimary(): CacheError {
+  #outOfTouch(): CacheError {
     const { nodeId } = this.#ports
+    return new CacheError(
+      'UNAVAILABLE',
+      `${nodeId} is out of touch with the cluster, which may have gone on without it: use another node, or allowStale`,
+      { node: nodeId },
+    )
+  }
+
+  #notPrimary(replica?: Replica): CacheError {
+    const { nodeId } = this.#ports
+    if (replica?.role === 'taking-over') {
+      return new CacheError('UNAVAILABLE', `${nodeId} is taking over this key's partition: try again`, {
+        node: nodeId,
+      })
+    }
     return new CacheError('NOT_PRIMARY', `${nodeId} is not the primary of this key's partition`, {
       node: nodeId,
     })

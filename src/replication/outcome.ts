@@ -3,6 +3,7 @@
  * It completes exactly once; after that nothing it is told has an effect.
  */
 
+import type { LargeValue } from '../engine/engine.ts'
 import type { CacheError } from '../kernel/errors.ts'
 
 /** Who gets outcomes: a client's session, or a test. Called at most once per outcome. */
@@ -28,6 +29,10 @@ export class Outcome {
   number = 0
   /** A result that is more than that, in the form it travels. */
   payload: Uint8Array | undefined
+  /** A large value that follows the result in chunks; held until it is told. */
+  large: LargeValue | undefined
+  /** Whether the operation was applied: then it can't be said that nothing happened. */
+  applied = true
   /** The sequence that has to be held widely enough. */
   waitSequence = 0
   settled = false
@@ -51,11 +56,13 @@ export class Outcome {
     if (this.settled) return
     this.settled = true
     this.sink.completed(this)
+    this.large?.release()
   }
 
   fail(error: CacheError): void {
     if (this.settled) return
     this.settled = true
+    this.large?.release()
     this.sink.failed(this, error)
   }
 }

@@ -29,6 +29,7 @@ import {
 import { writeCurrent } from './entry-result.ts'
 import type { OperationTable, SessionOutcomes } from './operation-table.ts'
 import { Outcome, type OutcomeSink } from './outcome.ts'
+import type { ReadGate } from './read-gate.ts'
 import type { Replica } from './replica.ts'
 
 /** What the primary needs of the node around it. */
@@ -48,6 +49,9 @@ export interface PrimaryPorts {
   budgetBytes(regionId: number): number
   /** An entry was removed on this node's own decision. */
   removed(regionId: number, why: 'evicted' | 'expired'): void
+  readonly reads: ReadGate
+  /** Broken by a test: a retry is answered at once. */
+  readonly answersRetriesEarly: boolean
   /** An outcome waits until the replica's log is held that widely. */
   awaited(replica: Replica, by: Durability): void
   /** Logs an applied effect: gives it to the backlog and, at the end of the turn, to the peers. */
@@ -127,6 +131,11 @@ export class Primary {
       outcome.complete()
       return
     }
+    if (!outcome.applied) {
+      // It shows the state of the entry: that has to be true.
+      this.#ports.reads.admit(replica, outcome)
+      return
+    }
     const by = durability === 'all' ? 'all' : 'quorum'
     replica.await(outcome, by)
     if (!outcome.settled) this.#ports.awaited(replica, by)
@@ -159,6 +168,9 @@ export class Primary {
 
   #admit(replica: Replica, region: RegionRecord, op: Operation): Durability {
     const durability = durabilityOf(op.durability, region)
+    if (replica.frozen) {
+      throw new CacheError('UNAVAILABLE', 'the partition is moving to another node: try again')
+    }
     const available = this.#ports.availableReplicas(replica)
     const needed =
       durability === 'one'
@@ -197,7 +209,7 @@ export class Primary {
     outcome.waitSequence = session.foundSequence
     outcome.number = session.foundNumber
     outcome.payload = session.foundPayload
-    if (durability === 'one') {
+    if (durability === 'one' || this.#ports.answersRetriesEarly) {
       outcome.complete()
       return
     }
@@ -273,12 +285,14 @@ export class Primary {
     writeCurrent(this.#ports.engine, entry, w)
     outcome.status = Status.conditionFailed
     outcome.payload = w.toBytes()
+    outcome.applied = false
     outcome.waitSequence = replica.lastSequence
   }
 
   /** There is no such entry: that too is told only once the state that shows it is committed. */
   #nothing(replica: Replica, outcome: Outcome): void {
     outcome.status = Status.absent
+    outcome.applied = false
     outcome.waitSequence = replica.lastSequence
   }
 
@@ -420,6 +434,7 @@ export class Primary {
   ): void {
     const { engine, applier } = this.#ports
     if (engine.entries(replica.partition) === 0) {
+      outcome.applied = false
       outcome.waitSequence = replica.lastSequence
       return
     }
@@ -458,11 +473,13 @@ export class Primary {
       w.varint(failed)
       outcome.status = Status.conditionFailed
       outcome.payload = w.toBytes()
+      outcome.applied = false
       outcome.waitSequence = replica.lastSequence
       return
     }
     outcome.payload = atomic.results.toBytes()
     if (atomic.effectCount === 0) {
+      outcome.applied = false
       outcome.waitSequence = replica.lastSequence
       return
     }

@@ -247,10 +247,10 @@ export class Replica {
     expireIn(this.#allWaiters, nowMs)
   }
 
-  /** Fails everything that waits. */
-  abandon(error: CacheError): void {
-    for (const outcome of this.#quorumWaiters.splice(0)) outcome.fail(error)
-    for (const outcome of this.#allWaiters.splice(0)) outcome.fail(error)
+  /** Fails everything that waits: with `rejected` what was never applied. */
+  abandon(error: CacheError, rejected: CacheError = error): void {
+    for (const queue of [this.#quorumWaiters, this.#allWaiters])
+      for (const outcome of queue.splice(0)) outcome.fail(outcome.applied ? error : rejected)
   }
 
   /** The highest sequence that `quorum − 1` other members have applied. */
@@ -297,10 +297,15 @@ function expireIn(queue: Outcome[], nowMs: number): void {
   queue.splice(0, queue.length, ...waiting)
   for (const outcome of late) {
     outcome.fail(
-      new CacheError(
-        'OUTCOME_UNKNOWN',
-        'the write was applied here, but not enough replicas acknowledged it in time: read to find out whether it lasts',
-      ),
+      outcome.applied
+        ? new CacheError(
+            'OUTCOME_UNKNOWN',
+            'the write was applied here, but not enough replicas acknowledged it in time: read to find out whether it lasts',
+          )
+        : new CacheError(
+            'TIMEOUT',
+            'not enough replicas acknowledged in time what the answer would show; nothing was changed',
+          ),
     )
   }
 }

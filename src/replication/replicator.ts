@@ -49,6 +49,7 @@ import { OperationTable } from './operation-table.ts'
 import { PeerLog } from './peer-log.ts'
 import { Primary, type StagedValue } from './primary.ts'
 import { Proposals } from './proposals.ts'
+import { ReadGate } from './read-gate.ts'
 import { type Member, Replica } from './replica.ts'
 import type { ReceiverPorts, ReplicaReceiver } from './replica-receiver.ts'
 import { BACKUP, NO_NODE, PRIMARY, type Role } from './role.ts'
@@ -125,6 +126,7 @@ export class Replicator {
   readonly outbox: StageOutbox
   readonly counters: ReplicationCounters = { lagging: 0, diverged: 0, rolledBackWrites: 0 }
   readonly leadership: Leadership
+  readonly reads: ReadGate
   readonly proposals: Proposals
   readonly #grants: LeaseGrants
   readonly #follower: LogFollower
@@ -132,6 +134,9 @@ export class Replicator {
   readonly #tails: TailSource
   readonly syncs: SyncSource
   readonly #learning: SyncTarget
+  readonly #cluster: ClusterPort
+  readonly #quarantineAfterMs: number
+  #quarantined = false
   readonly #keepsAcks: boolean
   readonly #unknownIfApplied: boolean
   readonly #recoversWhole: boolean
@@ -158,6 +163,8 @@ export class Replicator {
   readonly #stageOf = new Map<number, number>()
   /** Peers to be sent to at the end of this turn. */
   readonly #eager = new Set<PeerLog>()
+  /** Peers that are to acknowledge a frame sent from now on. */
+  readonly #probed = new Set<PeerLog>()
   #flushDue = false
   #lazyTimer: Timer | undefined
   #closed = false
@@ -179,7 +186,23 @@ export class Replicator {
     this.applier = new Applier(engine, this.operations)
     this.inbox = new StageInbox(engine, options.stagingBytes, options.valueBytesMax)
     this.outbox = new StageOutbox(options.stagingBytes, (node) => this.#peers[node]?.staged())
+    const cluster = ports.cluster ?? staticCluster(() => clock.monotonicMs())
+    const { brokenRules } = ports
+    this.#cluster = cluster
+    this.#quarantineAfterMs = options.quarantineAfterMs ?? QUARANTINE_AFTER_MS
+    this.reads = new ReadGate({
+      clock,
+      cluster,
+      quarantineAfterMs: this.#quarantineAfterMs,
+      brokenRules,
+      peer: (node) => this.#peers[node],
+      nextStamp: () => ++this.#stamp,
+      probe: (replica) => this.#probe(replica),
+      awaited: (replica) => this.#awaited(replica, 'quorum'),
+    })
     this.primary = new Primary({
+      reads: this.reads,
+      answersRetriesEarly: !keeps(brokenRules, 'retry-waits-for-commit'),
       engine,
       applier: this.applier,
       atomic: new AtomicGroup({
@@ -201,8 +224,6 @@ export class Replicator {
       awaited: (replica, by) => this.#awaited(replica, by),
       logged: (replica, effect, effectBytes, staged) => this.#logged(replica, effect, effectBytes, staged),
     })
-    const { brokenRules } = ports
-    const cluster = ports.cluster ?? staticCluster(() => clock.monotonicMs())
     this.#keepsAcks = !keeps(brokenRules, 'acks-per-epoch')
     this.#unknownIfApplied = keeps(brokenRules, 'applied-is-unknown')
     this.#recoversWhole = keeps(brokenRules, 'recovered-whole')
@@ -224,7 +245,7 @@ export class Replicator {
       proposals: this.proposals,
       follower: this.#follower,
       brokenRules,
-      quarantineAfterMs: options.quarantineAfterMs ?? QUARANTINE_AFTER_MS,
+      quarantineAfterMs: this.#quarantineAfterMs,
       replicaTimeoutMs: options.replicaTimeoutMs,
       peer: (node) => this.#peers[node],
       flushSoon: () => this.flushSoon(),
@@ -356,6 +377,7 @@ export class Replicator {
 
   peerAcked(node: NodeIndex, ack: Ack): void {
     this.#peers[node]?.acked(ack)
+    this.reads.check()
   }
 
   /** What replicas that follow a peer's log need, one receiver for each stream. */
@@ -417,6 +439,7 @@ export class Replicator {
     switch (body[0]) {
       case FrameType.positions:
         this.#peers[node]?.positioned(decodePositions(new ByteReader(body, 1)))
+        this.reads.check()
         return
       case FrameType.tail:
         this.leadership.tail(node, body, (partition) => this.#replicas[partition])
@@ -475,6 +498,14 @@ export class Replicator {
     return false
   }
 
+  /**
+   * Whether this node was out of touch with the voters for so long that others may have gone on without it: it answers then
+   * only who takes stale values.
+   */
+  get isQuarantined(): boolean {
+    return this.#quarantined
+  }
+
   /** Sends what is due to every peer at the end of this turn. */
   flushSoon(): void {
     for (const peer of this.#peers) if (peer !== undefined) this.#eager.add(peer)
@@ -487,6 +518,7 @@ export class Replicator {
     this.#lazyTimer?.cancel()
     this.leadership.close()
     this.syncs.close()
+    this.reads.close()
     const error = new CacheError(
       'OUTCOME_UNKNOWN',
       'the node stopped before the write was acknowledged: read to find out',
@@ -796,14 +828,17 @@ export class Replicator {
   /** Outcomes that wait were applied here: whether they last is for the next primary to know ◆. */
   #stopServing(replica: Replica): void {
     replica.frozen = false
+    const notPrimary = new CacheError('NOT_PRIMARY', 'another node became primary: ask there')
     replica.abandon(
       this.#unknownIfApplied
         ? new CacheError(
             'OUTCOME_UNKNOWN',
             'the write was applied, then another node became primary: read to find out whether it lasts',
           )
-        : new CacheError('NOT_PRIMARY', 'another node became primary'),
+        : notPrimary,
+      notPrimary,
     )
+    this.reads.check()
     if (this.#ports.engine.isPrimary(replica.partition))
       this.#ports.engine.setPrimary(replica.partition, false)
   }
@@ -886,6 +921,17 @@ export class Replicator {
     else if (this.#eager.size > 0) this.#flushEagerSoon()
   }
 
+  /** Sends each member a frame at the end of this turn: records that are due, or an empty one. */
+  #probe(replica: Replica): void {
+    for (const member of replica.members) {
+      const peer = this.#peers[member.node]
+      if (peer === undefined) continue
+      this.#eager.add(peer)
+      this.#probed.add(peer)
+    }
+    this.#flushEagerSoon()
+  }
+
   #flushEagerSoon(): void {
     if (this.#flushDue || this.#closed) return
     this.#flushDue = true
@@ -893,7 +939,9 @@ export class Replicator {
       this.#flushDue = false
       if (this.#closed) return
       for (const peer of this.#eager) peer.flush()
+      for (const peer of this.#probed) peer.heartbeat()
       this.#eager.clear()
+      this.#probed.clear()
     })
   }
 
@@ -907,7 +955,10 @@ export class Replicator {
 
   #sweepWaiting(): void {
     const nowMs = this.#ports.clock.monotonicMs()
+    // Looked at here and not with each operation: it need not be exact, and reading the clock costs as much as a lookup.
+    this.#quarantined = nowMs - this.#cluster.voterContactMs() > this.#quarantineAfterMs
     for (const replica of this.#primaries) if (replica.waiting > 0) replica.expire(nowMs)
+    this.reads.expire(nowMs)
   }
 
   #heartbeat(): void {
