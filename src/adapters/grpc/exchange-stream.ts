@@ -11,7 +11,7 @@
 import type { Http2Stream } from 'node:http2'
 import { constants } from 'node:http2'
 import { type CacheError, toCacheError } from '../../kernel/errors.ts'
-import { openFrame } from '../../wire/frames.ts'
+import { isChunk, openFrame } from '../../wire/frames.ts'
 import type { FrameHandler, FrameStream } from '../../wire/transport.ts'
 import { MESSAGE_BYTES_MAX, QUEUE_HIGH_BYTES } from './channel-options.ts'
 import { MessageReader, MessageWriter } from './message-framing.ts'
@@ -49,13 +49,27 @@ export abstract class ExchangeStream implements FrameStream {
   }
 
   send(message: Uint8Array): boolean {
-    const stream = this.#stream
-    if ((this.state !== 'open' && this.state !== 'connecting') || stream === undefined || stream.destroyed)
-      return true
+    const stream = this.#writable()
+    if (stream === undefined) return true
     stream.write(this.#writer.frame(message))
-    if (stream.writableLength <= QUEUE_HIGH_BYTES) return true
-    this.#aboveMark = true
-    return false
+    return this.#mayGoOn(stream)
+  }
+
+  sendParts(head: Uint8Array, parts: readonly Uint8Array[], sent: () => void = () => {}): boolean {
+    const stream = this.#writable()
+    const last = parts.at(-1)
+    if (stream === undefined || last === undefined) {
+      const mayGoOn = stream === undefined || this.send(head)
+      sent()
+      return mayGoOn
+    }
+    const bytes = parts.reduce((sum, part) => sum + part.length, 0)
+    stream.cork()
+    stream.write(this.#writer.frame(head, bytes))
+    // Called when the socket has taken the last part, or when the stream is destroyed.
+    for (const part of parts) part === last ? stream.write(part, () => sent()) : stream.write(part)
+    stream.uncork()
+    return this.#mayGoOn(stream)
   }
 
   pause(): void {
@@ -154,12 +168,27 @@ export abstract class ExchangeStream implements FrameStream {
     clearTimeout(this.#timer)
   }
 
+  #writable(): Http2Stream | undefined {
+    const stream = this.#stream
+    const isOpen = this.state === 'open' || this.state === 'connecting'
+    return isOpen && stream !== undefined && !stream.destroyed ? stream : undefined
+  }
+
+  #mayGoOn(stream: Http2Stream): boolean {
+    if (stream.writableLength <= QUEUE_HIGH_BYTES) return true
+    this.#aboveMark = true
+    return false
+  }
+
   #deliver(): void {
     try {
       while (!this.#paused && (this.state === 'open' || this.state === 'connecting')) {
         const message = this.#reader.next()
         if (message === undefined) break
-        this.#handler?.frame(openFrame(message))
+        const body = openFrame(message)
+        const used = isChunk(body[0])
+        this.#handler?.frame(body)
+        if (used) this.#reader.done()
       }
     } catch (error) {
       this.rejected(toCacheError(error))

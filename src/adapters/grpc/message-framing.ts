@@ -11,10 +11,10 @@ const PREFIX_BYTES = 5
 export class MessageWriter {
   readonly #slab = new Slab()
 
-  /** The message behind its prefix, copied. */
-  frame(message: Uint8Array): Uint8Array {
-    const { length } = message
-    const framed = this.#slab.take(PREFIX_BYTES + length)
+  /** The message behind its prefix, copied; or the beginning of one, of which `moreBytes` follow. */
+  frame(message: Uint8Array, moreBytes = 0): Uint8Array {
+    const framed = this.#slab.take(PREFIX_BYTES + message.length)
+    const length = message.length + moreBytes
     framed[0] = 0
     framed[1] = length >>> 24
     framed[2] = length >>> 16
@@ -24,6 +24,9 @@ export class MessageWriter {
     return framed
   }
 }
+
+/** Larger buffers are not kept for the next message. */
+const SPARE_BYTES_MAX = 512 * 1024
 
 /** Cuts messages out of what arrives. A message that lies in one chunk is a view of it. */
 export class MessageReader {
@@ -35,6 +38,9 @@ export class MessageReader {
   /** A message that spans chunks, and how much of it is there. */
   #message: Uint8Array | undefined
   #messageBytes = 0
+  /** What the message that was returned last was put together in, and such a buffer that is free. */
+  #lent: Uint8Array | undefined
+  #spare: Uint8Array | undefined
 
   constructor(messageBytesMax: number) {
     this.#messageBytesMax = messageBytesMax
@@ -59,12 +65,14 @@ export class MessageReader {
       if (!this.#readPrefix(chunk)) return undefined
       const length = this.#length()
       this.#prefixBytes = 0
+      this.#lent = undefined
       if (chunk.length - this.#at >= length) {
         const message = chunk.subarray(this.#at, this.#at + length)
         this.#consume(chunk, length)
         return message
       }
-      this.#message = new Uint8Array(Buffer.allocUnsafeSlow(length).buffer)
+      this.#lent = this.#buffer(length)
+      this.#message = this.#lent.subarray(0, length)
       this.#messageBytes = 0
     }
     const message = this.#message
@@ -75,6 +83,24 @@ export class MessageReader {
     if (this.#messageBytes < message.length) return undefined
     this.#message = undefined
     return message
+  }
+
+  /**
+   * The message that was returned last is done with. A buffer for each of thousands a second, in most of which large values
+   * arrive, would keep the garbage collector busy.
+   */
+  done(): void {
+    const buffer = this.#lent
+    if (this.#message !== undefined || buffer === undefined) return
+    this.#lent = undefined
+    if (buffer.length <= SPARE_BYTES_MAX) this.#spare = buffer
+  }
+
+  #buffer(length: number): Uint8Array {
+    const spare = this.#spare
+    this.#spare = undefined
+    if (spare !== undefined && spare.length >= length) return spare
+    return new Uint8Array(Buffer.allocUnsafeSlow(length).buffer)
   }
 
   #readPrefix(chunk: Uint8Array): boolean {
