@@ -15,6 +15,7 @@ import { isChunk, openFrame } from '../../wire/frames.ts'
 import type { FrameHandler, FrameStream } from '../../wire/transport.ts'
 import { MESSAGE_BYTES_MAX, QUEUE_HIGH_BYTES } from './channel-options.ts'
 import { MessageReader, MessageWriter } from './message-framing.ts'
+import { SpentReads } from './spent-reads.ts'
 
 /** How long an orderly close may take before the stream is reset: the other side may have stopped reading. */
 const CLOSE_TIMEOUT_MS = 2_000
@@ -26,6 +27,7 @@ const CLOSE_TIMEOUT_MS = 2_000
 type State = 'connecting' | 'open' | 'closing' | 'aborted' | 'closed'
 
 export abstract class ExchangeStream implements FrameStream {
+  readonly copies = true
   protected state: State
   /** Why this side gave up; reported instead of what that causes. */
   protected failure: CacheError | undefined
@@ -33,14 +35,17 @@ export abstract class ExchangeStream implements FrameStream {
   #handler: FrameHandler | undefined
   readonly #writer = new MessageWriter()
   readonly #reader = new MessageReader(MESSAGE_BYTES_MAX)
+  readonly #reads: SpentReads
   #timer: NodeJS.Timeout | undefined
   #paused = false
   #aboveMark = false
   /** The other side has ended its direction; it counts once all that came before is delivered. */
   #remoteEnded = false
 
-  protected constructor(state: 'connecting' | 'open') {
+  /** @param isAlone whether this is the only stream its connection has had */
+  protected constructor(state: 'connecting' | 'open', isAlone: () => boolean) {
     this.state = state
+    this.#reads = new SpentReads(isAlone)
   }
 
   get queuedBytes(): number {
@@ -51,7 +56,7 @@ export abstract class ExchangeStream implements FrameStream {
   send(message: Uint8Array): boolean {
     const stream = this.#writable()
     if (stream === undefined) return true
-    stream.write(this.#writer.frame(message))
+    stream.write(this.#writer.frame(message), this.#writer.written)
     return this.#mayGoOn(stream)
   }
 
@@ -65,7 +70,7 @@ export abstract class ExchangeStream implements FrameStream {
     }
     const bytes = parts.reduce((sum, part) => sum + part.length, 0)
     stream.cork()
-    stream.write(this.#writer.frame(head, bytes))
+    stream.write(this.#writer.frame(head, bytes), this.#writer.written)
     // Called when the socket has taken the last part, or when the stream is destroyed.
     for (const part of parts) part === last ? stream.write(part, () => sent()) : stream.write(part)
     stream.uncork()
@@ -109,6 +114,7 @@ export abstract class ExchangeStream implements FrameStream {
     this.#handler = handler
     stream.on('data', (chunk: Buffer) => {
       if (this.state === 'closing') return
+      this.#reads.arrived(chunk)
       this.#reader.push(chunk)
       this.#deliver()
     })
@@ -186,9 +192,10 @@ export abstract class ExchangeStream implements FrameStream {
         const message = this.#reader.next()
         if (message === undefined) break
         const body = openFrame(message)
-        const used = isChunk(body[0])
+        const isUsedUp = isChunk(body[0])
+        if (!isUsedUp) this.#reads.keep()
         this.#handler?.frame(body)
-        if (used) this.#reader.done()
+        if (isUsedUp) this.#reader.done()
       }
     } catch (error) {
       this.rejected(toCacheError(error))
