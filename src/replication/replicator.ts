@@ -892,7 +892,7 @@ export class Replicator {
     this.#ports.scheduler.endOfTurn(() => {
       this.#flushDue = false
       if (this.#closed) return
-      for (const peer of this.#eager) peer.flush()
+      for (const peer of this.#eager) peer.hurry()
       this.#eager.clear()
     })
   }
