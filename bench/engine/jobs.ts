@@ -1,8 +1,14 @@
 /**
  * What one child process measures, with nothing else in it. Between batches of 64 operations the event loop turns, as it
- * does in a node between frames; the longest time from turn to turn is the pause.
+ * does in a node between frames; eviction, expiry and compaction run in the slices a node runs them in. The longest time
+ * from turn to turn is the pause.
  */
 
+import {
+  COMPACTION_BYTES_PER_SLICE,
+  EVICTIONS_PER_SLICE,
+  EXPIRIES_PER_SLICE,
+} from '../../src/node/data-plane.ts'
 import { createSubject, EngineSubject, type SubjectName } from './subjects.ts'
 
 export type Job =
@@ -19,8 +25,6 @@ export type Job =
 export type JobResult = Readonly<Record<string, number>>
 
 const BATCH = 64
-/** Compaction done in one turn. */
-const SLICE_BYTES = 1024 * 1024
 const TTL_MS = 3_600_000
 const NOW_MS = 1_800_000_000_000
 
@@ -88,12 +92,15 @@ async function measurePauses(entries: number): Promise<JobResult> {
   const pauses = new Map<string, Pause>()
   pauses.set('fill', await longestPause(entries, (i) => subject.set(i, 100)))
   pauses.set('overwrite', await longestPause(entries, () => subject.set(random(), 50 + (random() % 101))))
-  pauses.set('evict', await longestPause(endless, () => subject.evict(entries / 2, 16)))
-  pauses.set('compact', await longestPause(endless, (i) => i % BATCH !== 0 || engine.maintain(SLICE_BYTES)))
+  pauses.set('evict', await longestPause(endless, () => subject.evict(entries / 2, EVICTIONS_PER_SLICE), 1))
+  pauses.set('compact', await longestPause(endless, () => engine.maintain(COMPACTION_BYTES_PER_SLICE), 1))
   subject.evict(0, 0)
   subject.expiresAtMs = NOW_MS + TTL_MS
   pauses.set('fillExpiring', await longestPause(entries, (i) => subject.set(i, 100)))
-  pauses.set('expire', await longestPause(endless, () => subject.expire(NOW_MS + 2 * TTL_MS, 16)))
+  pauses.set(
+    'expire',
+    await longestPause(endless, () => subject.expire(NOW_MS + 2 * TTL_MS, EXPIRIES_PER_SLICE), 1),
+  )
   if (engine.stats.entries !== 0) throw new Error(`${engine.stats.entries} entries did not expire`)
   pauses.set('idle', await longestPause(2 * entries, () => random()))
   const result: Record<string, number> = {}
@@ -110,8 +117,8 @@ interface Pause {
   readonly cpuMs: number
 }
 
-/** Runs `step` `count` times, or until it returns false, in batches. @returns the longest time between two turns. */
-function longestPause(count: number, step: (i: number) => unknown): Promise<Pause> {
+/** Runs `step` `count` times, or until it returns false, `batch` steps in a turn. @returns the longest time between two turns. */
+function longestPause(count: number, step: (i: number) => unknown, batch: number = BATCH): Promise<Pause> {
   return new Promise((resolve) => {
     let i = 0
     let wallMs = 0
@@ -119,7 +126,7 @@ function longestPause(count: number, step: (i: number) => unknown): Promise<Paus
     let lastMs = performance.now()
     let lastCpuMs = processCpuMs()
     const turn = (): void => {
-      const end = Math.min(count, i + BATCH)
+      const end = Math.min(count, i + batch)
       let going = true
       while (i < end && going) going = step(i++) !== false
       const nowMs = performance.now()

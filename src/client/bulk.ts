@@ -8,7 +8,7 @@
 import { type ByteReader, ByteWriter } from '../kernel/bytes.ts'
 import { CacheError, toCacheError } from '../kernel/errors.ts'
 import type { Scheduler, Timer } from '../kernel/scheduler.ts'
-import { beginFrame, FrameType, finishFrame, sealFrame, UPLOAD_CHUNK_BYTES } from '../wire/frames.ts'
+import { beginFrame, FrameType, finishFrame, UPLOAD_CHUNK_BYTES } from '../wire/frames.ts'
 import { Status } from '../wire/results.ts'
 import type { Connection } from './connection.ts'
 import type { Call, FailureStage, Link } from './pending.ts'
@@ -174,7 +174,8 @@ export class BulkTransfers {
       if (transfer === undefined) return
       const upload = transfer.call.upload as Uint8Array
       const end = Math.min(upload.length, transfer.sent + UPLOAD_CHUNK_BYTES)
-      this.#blocked = !connection.send(uploadFrame(transfer.call.uploadId, upload, transfer.sent, end))
+      const head = uploadHead(transfer.call.uploadId, upload.length, transfer.sent, end)
+      this.#blocked = !connection.sendPart(head, upload.subarray(transfer.sent, end))
       transfer.sent = end
       if (end < upload.length) this.#uploading.push(transfer)
       else this.#request(transfer)
@@ -315,18 +316,14 @@ class Transfer implements Call {
   }
 }
 
-/** Built in a buffer of its own size: the bytes are copied once. */
-function uploadFrame(uploadId: number, value: Uint8Array, from: number, to: number): Uint8Array {
+/** The beginning of an UPLOAD of the bytes [from, to), which are sent from where they lie. */
+function uploadHead(uploadId: number, totalBytes: number, from: number, to: number): Uint8Array {
   const w = new ByteWriter(CHUNK_HEADER_BYTES)
   beginFrame(w, FrameType.upload)
   w.uint32(uploadId)
-  w.varint(value.length)
+  w.varint(totalBytes)
   w.varint(from)
-  const message = Buffer.allocUnsafeSlow(w.length + to - from)
-  message.set(w.bytes.subarray(0, w.length))
-  message.set(value.subarray(from, to), w.length)
-  sealFrame(message)
-  return message
+  return finishFrame(w, to - from)
 }
 
 function uploadDropFrame(uploadId: number): Uint8Array {

@@ -130,6 +130,12 @@ export class Connection {
     return state.kind === 'ready' ? state.stream.send(message) : true
   }
 
+  /** `send` for a frame whose bytes lie in `part` but for `head`; they must never change. */
+  sendPart(head: Uint8Array, part: Uint8Array): boolean {
+    const state = this.#state
+    return state.kind === 'ready' ? state.stream.sendParts(head, [part]) : true
+  }
+
   /** Stops delivering frames, or goes on. */
   setPaused(paused: boolean): void {
     const state = this.#state

@@ -161,6 +161,17 @@ export class LargeValue {
     return copy
   }
 
+  /** The bytes [offset, offset + count) of what was appended, as views that hold good as long as a reference is held. */
+  views(offset: number, count: number): Uint8Array[] {
+    const views: Uint8Array[] = []
+    for (let done = 0; done < count; ) {
+      const piece = Math.min(count - done, this.contiguousBytes(offset + done))
+      views.push(this.view(offset + done, piece))
+      done += piece
+    }
+    return views
+  }
+
   /** Appends the bytes [offset, offset + count) to `writer`. */
   copy(writer: ByteWriter, offset = 0, count: number = this.#length - offset): void {
     invariant(

@@ -248,10 +248,17 @@ export class ClientSession implements FrameHandler, OutcomeSink {
 
   #receive(body: Uint8Array): void {
     switch (body[0]) {
-      case FrameType.request:
+      // Uploads keep their place among requests: a set comes behind the chunks it names.
       case FrameType.upload:
+        if (this.#isFree()) {
+          this.#upload(this.#reader.reset(body, 1))
+          return
+        }
+        this.#frames.push(body.slice())
+        this.#proceed()
+        return
+      case FrameType.request:
       case FrameType.uploadDrop:
-        // Uploads keep their place among requests: a set comes behind the chunks it names.
         this.#frames.push(body)
         this.#proceed()
         return
@@ -289,6 +296,12 @@ export class ClientSession implements FrameHandler, OutcomeSink {
     }
     this.#downloads.pump()
     this.#setPaused(this.#frame !== undefined || this.#frames.length > 0)
+  }
+
+  /** Whether a frame that arrives now is carried out now. */
+  #isFree(): boolean {
+    const isParked = this.#frame !== undefined || this.#frames.length > 0
+    return !isParked && !this.#sliceDue && !this.#isBusy && !this.#isBlocked()
   }
 
   #isBlocked(): boolean {

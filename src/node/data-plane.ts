@@ -22,9 +22,10 @@ import { RegionCounters } from './region-counters.ts'
 import { UploadRoom } from './uploads.ts'
 
 const MAINTENANCE_MS = 50
-const EXPIRIES_PER_SLICE = 500
-const EVICTIONS_PER_SLICE = 500
-const COMPACTION_BYTES_PER_SLICE = 256 * 1024
+/** What one slice of maintenance does at most. The pauses that benchmarks report are those of such slices. */
+export const EXPIRIES_PER_SLICE: number = 500
+export const EVICTIONS_PER_SLICE: number = 500
+export const COMPACTION_BYTES_PER_SLICE: number = 256 * 1024
 /** Slices in one maintenance run at most, each in a turn of its own. */
 const SLICES_PER_RUN = 200
 

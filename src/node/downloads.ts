@@ -1,14 +1,17 @@
 /**
- * Large values on their way to a client, in chunks that take turns, as fast as its stream drains. A value is pinned until its
- * last chunk is handed over, so overwriting or removing the entry does not disturb it. Bounded: DOWNLOADS_MAX per stream.
+ * Large values on their way to a client, in chunks that take turns, as fast as its stream drains. They are sent from where
+ * they lie, without being copied: a value is pinned until the socket has taken its last chunk, so overwriting or removing the
+ * entry does not disturb it. Bounded: DOWNLOADS_MAX per stream, and of each stream what its buffer holds.
  */
 
 import type { LargeValue } from '../engine/engine.ts'
+import { ByteWriter } from '../kernel/bytes.ts'
 import { CacheError } from '../kernel/errors.ts'
-import { DOWNLOAD_CHUNK_BYTES, FRAME_HEADROOM, FrameType, sealFrame } from '../wire/frames.ts'
+import { beginFrame, DOWNLOAD_CHUNK_BYTES, FrameType, finishFrame } from '../wire/frames.ts'
 import type { FrameStream } from '../wire/transport.ts'
 
 const DOWNLOADS_MAX = 64
+const HEAD_BYTES = 32
 
 interface Download {
   readonly requestId: number
@@ -18,6 +21,7 @@ interface Download {
 
 export class Downloads {
   readonly #stream: FrameStream
+  readonly #writer = new ByteWriter(HEAD_BYTES)
   readonly #active: Download[] = []
   /** The stream's buffer is full: until it drains, nothing more is put into it. */
   #isFull = false
@@ -58,30 +62,25 @@ export class Downloads {
       if (download === undefined) return
       const { value } = download
       const bytes = Math.min(DOWNLOAD_CHUNK_BYTES, value.totalBytes - download.offset)
-      const drained = this.#stream.send(chunkFrame(download, bytes))
+      const views = value.views(download.offset, bytes)
+      const head = this.#head(download.requestId, bytes)
       download.offset += bytes
-      if (download.offset < value.totalBytes) this.#active.push(download)
-      else value.release()
-      this.#isFull = !drained
+      if (download.offset < value.totalBytes) {
+        value.retain()
+        this.#active.push(download)
+      }
+      this.#isFull = !this.#stream.sendParts(head, views, () => value.release())
     }
   }
 
   close(): void {
     for (const one of this.#active.splice(0)) one.value.release()
   }
-}
 
-function chunkFrame(download: Download, bytes: number): Uint8Array {
-  const { requestId, value } = download
-  const start = FRAME_HEADROOM + 5
-  const message = new Uint8Array(start + bytes)
-  message[FRAME_HEADROOM] = FrameType.value
-  new DataView(message.buffer).setUint32(FRAME_HEADROOM + 1, requestId, true)
-  for (let done = 0; done < bytes; ) {
-    const piece = Math.min(bytes - done, value.contiguousBytes(download.offset + done))
-    message.set(value.view(download.offset + done, piece), start + done)
-    done += piece
+  #head(requestId: number, bytes: number): Uint8Array {
+    const w = this.#writer
+    beginFrame(w, FrameType.value)
+    w.uint32(requestId)
+    return finishFrame(w, bytes)
   }
-  sealFrame(message)
-  return message
 }

@@ -90,6 +90,10 @@ export class PeerLog {
   #stream: FrameStream | undefined
   /** Set once the peer said what it holds: only then are records sent. */
   #following = false
+  /** A write waits for records that were not sent yet, because a frame is under way. */
+  #hurried = false
+  /** The window closed before everything was sent. */
+  #isCut = false
   #available = false
   #cursor = 0
   #frameNumber = 0
@@ -159,6 +163,7 @@ export class PeerLog {
     // Watermarks that moved while nobody listened: without them the peer would keep what no client asks for any more.
     for (const session of this.#ports.sessions()) this.moved.add(session)
     this.flush()
+    while (this.moved.size > 0) this.heartbeat()
   }
 
   stop(): void {
@@ -169,6 +174,8 @@ export class PeerLog {
     this.#sent.length = 0
     this.#catchUps.length = 0
     this.#asks.clear()
+    this.#hurried = false
+    this.#isCut = false
     this.moved.clear()
   }
 
@@ -215,8 +222,19 @@ export class PeerLog {
     return true
   }
 
-  /** Sends what is due, as far as the window allows: records, and the watermarks that `moved`. */
+  /**
+   * A write waits for this peer's acknowledgement. One frame is under way at a time as long as nothing is gained by more: what is
+   * logged until its acknowledgement comes shares the next, so that frames grow with the load and an idle peer is sent to at once.
+   */
+  hurry(): void {
+    if (this.#sent.length === 0 || this.#asks.size > 0) this.flush()
+    else this.#hurried = true
+  }
+
+  /** Sends what is due, as far as the window allows: records, and with them the watermarks that `moved`. */
   flush(): void {
+    this.#hurried = false
+    this.#isCut = false
     if (this.#asks.size > 0) this.#sendAsks()
     while (this.#following && this.#inFlightBytes < this.#windowBytes) {
       const frame = this.#spare.pop() ?? new SentFrame()
@@ -225,7 +243,8 @@ export class PeerLog {
       this.#begin(watermarks)
       this.#fillFromCatchUps(frame)
       this.#fillFromCursor(frame)
-      if (frame.count === 0 && watermarks.length === 0) {
+      // Watermarks are in no hurry: they travel with records, and with the heartbeat.
+      if (frame.count === 0) {
         this.#frameNumber = (this.#frameNumber - 1) >>> 0
         this.#spare.push(frame)
         return
@@ -233,14 +252,17 @@ export class PeerLog {
       for (const session of watermarks) this.moved.delete(session)
       this.#send(frame)
     }
+    this.#isCut = this.#following
   }
 
-  /** An empty frame, so that a quiet peer is heard. */
+  /** A frame without records, so that a quiet peer is heard and learns the watermarks. */
   heartbeat(): void {
     if (!this.#following) return
     const frame = this.#spare.pop() ?? new SentFrame()
     frame.count = 0
-    this.#begin([])
+    const watermarks = this.moved.size === 0 ? NO_SESSIONS : [...this.moved].slice(0, SESSIONS_PER_FRAME)
+    this.#begin(watermarks)
+    for (const session of watermarks) this.moved.delete(session)
     this.#send(frame)
   }
 
@@ -275,7 +297,7 @@ export class PeerLog {
       if (this.#spare.length < SPARE_FRAMES) this.#spare.push(frame)
     for (const one of rejected) this.#rejected(one, touched)
     for (const replica of touched) this.#ports.advanced(replica)
-    this.flush()
+    if (this.#hurried || this.#isCut || this.#catchUps.length > 0 || this.#asks.size > 0) this.flush()
   }
 
   /** The peer holds a large value that records waited for. */

@@ -938,7 +938,7 @@ export class Replicator {
     this.#ports.scheduler.endOfTurn(() => {
       this.#flushDue = false
       if (this.#closed) return
-      for (const peer of this.#eager) peer.flush()
+      for (const peer of this.#eager) peer.hurry()
       for (const peer of this.#probed) peer.heartbeat()
       this.#eager.clear()
       this.#probed.clear()

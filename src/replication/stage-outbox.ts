@@ -11,7 +11,7 @@ import type { LargeValue } from '../engine/engine.ts'
 import { CacheError } from '../kernel/errors.ts'
 import type { NodeIndex } from '../topology/topology.ts'
 import { FrameType, UPLOAD_CHUNK_BYTES } from '../wire/frames.ts'
-import { encodeStage, encodeStageState } from '../wire/peer-frames.ts'
+import { encodeStageHead, encodeStageState } from '../wire/peer-frames.ts'
 import type { FrameStream } from '../wire/transport.ts'
 
 interface Stage {
@@ -26,9 +26,6 @@ interface Stage {
   readonly nodes: NodeIndex[]
   /** Peers still needed before the operation may be ordered; undefined once it was told. */
   waiting: { readonly needed: number; readonly done: (error: CacheError | undefined) => void } | undefined
-  /** The chunk encoded last, for the next peer that needs the same. */
-  chunkOffset: number
-  chunkMessage: Uint8Array | undefined
 }
 
 interface Transfer {
@@ -88,8 +85,6 @@ export class StageOutbox {
       sent: new Set(),
       nodes: [...nodes],
       waiting: { needed, done },
-      chunkOffset: -1,
-      chunkMessage: undefined,
     }
     this.#stages.set(stageId, stage)
     this.#pendingBytes += value.totalBytes
@@ -110,8 +105,6 @@ export class StageOutbox {
       sent: new Set(),
       nodes: [],
       waiting: undefined,
-      chunkOffset: -1,
-      chunkMessage: undefined,
     })
     return stageId
   }
@@ -222,27 +215,18 @@ export class StageOutbox {
     while (stream !== undefined && lane.stream === stream && !lane.blocked) {
       const transfer = transfers.shift()
       if (transfer === undefined) return
-      const { stage } = transfer
-      const bytes = Math.min(UPLOAD_CHUNK_BYTES, stage.value.totalBytes - transfer.offset)
-      const message = this.#chunk(stage, transfer.offset, bytes)
+      const { stage, offset } = transfer
+      const { value } = stage
+      const bytes = Math.min(UPLOAD_CHUNK_BYTES, value.totalBytes - offset)
       transfer.offset += bytes
       // Behind the others: so they take turns.
-      if (transfer.offset < stage.value.totalBytes) {
-        transfers.push(transfer)
-      } else {
-        stage.sent.add(node)
-        if (stage.sent.size + stage.holders.size >= stage.nodes.length) stage.chunkMessage = undefined
-      }
-      if (!stream.send(message)) lane.blocked = true
+      if (transfer.offset < value.totalBytes) transfers.push(transfer)
+      else stage.sent.add(node)
+      const head = encodeStageHead(stage.stageId, value.totalBytes, offset, bytes)
+      // Sent from where it lies, and pinned as long: the stage may end before.
+      value.retain()
+      if (!stream.sendParts(head, value.views(offset, bytes), () => value.release())) lane.blocked = true
     }
-  }
-
-  #chunk(stage: Stage, offset: number, bytes: number): Uint8Array {
-    if (stage.chunkMessage !== undefined && stage.chunkOffset === offset) return stage.chunkMessage
-    const chunk = stage.value.view(offset, bytes)
-    stage.chunkMessage = encodeStage(stage.stageId, stage.value.totalBytes, offset, chunk)
-    stage.chunkOffset = offset
-    return stage.chunkMessage
   }
 
   #lane(node: NodeIndex): Lane {

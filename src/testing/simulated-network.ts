@@ -12,7 +12,7 @@
 
 import { CacheError } from '../kernel/errors.ts'
 import { integerBetween, type Random, uniform } from '../kernel/random.ts'
-import { openFrame } from '../wire/frames.ts'
+import { joinFrame, openFrame } from '../wire/frames.ts'
 import type { Accept, Dialer, DialOptions, FrameHandler, FrameStream } from '../wire/transport.ts'
 import type { SimulatedHost } from './simulated-host.ts'
 import type { VirtualTime } from './virtual-time.ts'
@@ -250,6 +250,12 @@ class End implements FrameStream {
     // Stays so until `drained` was promised and called, whatever a send below the mark says meanwhile.
     this.#full = true
     return false
+  }
+
+  sendParts(head: Uint8Array, parts: readonly Uint8Array[], sent?: () => void): boolean {
+    const mayGoOn = this.send(joinFrame(head, parts))
+    sent?.()
+    return mayGoOn
   }
 
   sent(bytes: number): void {

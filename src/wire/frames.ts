@@ -99,6 +99,11 @@ export const FrameType = {
 } as const
 export type FrameType = (typeof FrameType)[keyof typeof FrameType]
 
+/** Whether frames of this type carry pieces of large values: whoever gets one takes the bytes out at once. */
+export function isChunk(type: number | undefined): boolean {
+  return type === FrameType.upload || type === FrameType.stage || type === FrameType.value
+}
+
 /** Starts a frame in `writer`, which is cleared first. */
 export function beginFrame(writer: ByteWriter, type: FrameType): void {
   writer.clear()
@@ -107,16 +112,31 @@ export function beginFrame(writer: ByteWriter, type: FrameType): void {
   writer.uint8(type)
 }
 
-/** Completes the frame and hands over a copy of its bytes, envelope included. The writer can be used for the next. */
-export function finishFrame(writer: ByteWriter): Uint8Array {
+/**
+ * Completes the frame and hands over a copy of its bytes, envelope included. The writer can be used for the next.
+ * @param moreBytes of the body follow in parts of their own
+ */
+export function finishFrame(writer: ByteWriter, moreBytes = 0): Uint8Array {
   const message = writer.take()
-  sealFrame(message)
+  sealFrame(message, moreBytes)
   return message
 }
 
-/** Writes the envelope into the first FRAME_HEADROOM bytes of `message`. */
-export function sealFrame(message: Uint8Array): void {
-  const bodyBytes = message.length - FRAME_HEADROOM
+/** The frame that `head` and `parts` are together. */
+export function joinFrame(head: Uint8Array, parts: readonly Uint8Array[]): Uint8Array {
+  const message = new Uint8Array(parts.reduce((bytes, part) => bytes + part.length, head.length))
+  message.set(head)
+  let at = head.length
+  for (const part of parts) {
+    message.set(part, at)
+    at += part.length
+  }
+  return message
+}
+
+/** Writes the envelope into the first FRAME_HEADROOM bytes of `message`, which `moreBytes` follow. */
+export function sealFrame(message: Uint8Array, moreBytes = 0): void {
+  const bodyBytes = message.length - FRAME_HEADROOM + moreBytes
   message[0] = 0x0a
   message[1] = (bodyBytes & 0x7f) | 0x80
   message[2] = ((bodyBytes >>> 7) & 0x7f) | 0x80

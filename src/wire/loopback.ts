@@ -8,7 +8,7 @@
 
 import { CacheError, toCacheError } from '../kernel/errors.ts'
 import type { Scheduler } from '../kernel/scheduler.ts'
-import { openFrame } from './frames.ts'
+import { joinFrame, openFrame } from './frames.ts'
 import type { Accept, Dialer, DialOptions, FrameHandler, FrameStream } from './transport.ts'
 
 /** Bytes under way in one direction above which `send` returns false. */
@@ -118,6 +118,13 @@ class LoopbackEnd implements FrameStream {
     const { peer } = this
     if (this.#end !== 'open' || peer === undefined || peer.#end !== 'open') return true
     return peer.#receive(message)
+  }
+
+  /** The other end may keep frames, so the parts are copied. */
+  sendParts(head: Uint8Array, parts: readonly Uint8Array[], sent?: () => void): boolean {
+    const mayGoOn = this.send(joinFrame(head, parts))
+    sent?.()
+    return mayGoOn
   }
 
   pause(): void {

@@ -200,20 +200,19 @@ export function decodeAck(r: ByteReader): Ack {
   return { frameNumber, rejected }
 }
 
-/** STAGE: one chunk of a large value on its way to a replica; chunks of a stage arrive in order. */
-export function encodeStage(
+/** STAGE: one chunk of a large value on its way to a replica; chunks of a stage arrive in order. Its `bytes` follow. */
+export function encodeStageHead(
   stageId: number,
   totalBytes: number,
   offset: number,
-  chunk: Uint8Array,
+  bytes: number,
 ): Uint8Array {
-  const w = new ByteWriter(64 + chunk.length)
+  const w = new ByteWriter(32)
   beginFrame(w, FrameType.stage)
   w.uint32(stageId)
   w.varint(totalBytes)
   w.varint(offset)
-  w.raw(chunk)
-  return finishFrame(w)
+  return finishFrame(w, bytes)
 }
 
 export interface StageChunk {

@@ -13,7 +13,7 @@ export type StreamService = 'cache' | 'cluster'
 
 /** What the owner of a stream implements. */
 export interface FrameHandler {
-  /** A frame's body. The bytes are the handler's to keep. */
+  /** A frame's body. The bytes are the handler's to keep, but for those of chunks (`isChunk`): valid until it returns. */
   frame(body: Uint8Array): void
   /** After `send` returned false: the buffer has drained, go on sending. */
   drained(): void
@@ -31,6 +31,11 @@ export interface FrameStream {
    * After the stream closed, frames are dropped and true is returned.
    */
   send(message: Uint8Array): boolean
+  /**
+   * `send` for a frame of which all but the beginning lies elsewhere: `head`, with the envelope, then `parts`. They may be
+   * sent without being copied: what they show must not change until `sent` is called, once, also when the stream ends.
+   */
+  sendParts(head: Uint8Array, parts: readonly Uint8Array[], sent?: () => void): boolean
   /** Bytes queued here and not yet handed to the network. */
   readonly queuedBytes: number
   /** Stops delivering frames; the sender is slowed down by flow control. */

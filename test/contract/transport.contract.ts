@@ -261,6 +261,54 @@ export function transportContract(name: string, start: () => Promise<TransportHa
       expect(near.stream.queuedBytes).toBe(0)
     })
 
+    it('carries frames that lie in parts, and says once when the parts may change', async () => {
+      const { near, far } = await connect()
+      const count = 40
+      for (const [sender, receiver] of [[near, far] as const, [far, near] as const]) {
+        const arrived: number[] = []
+        receiver.onFrame = () => {
+          // Only now: the bytes of chunks are valid until the handler returns.
+          const body = receiver.bodies.pop() as Uint8Array
+          expect(body.length).toBe(1 + 100_000 + 50_000)
+          expect(body.subarray(1).every((byte) => byte === body[1])).toBe(true)
+          arrived.push(body[1] as number)
+        }
+        let freed = 0
+        for (let i = 0; i < count; i++) {
+          const parts = [new Uint8Array(100_000).fill(i), new Uint8Array(50_000).fill(i)]
+          sender.stream.sendParts(chunkHead(150_000), parts, () => {
+            freed++
+            for (const part of parts) part.fill(255)
+          })
+          sender.stream.send(frame(1 + 150_000, i))
+        }
+        await net.until(() => arrived.length === 2 * count && freed === count)
+        expect(arrived).toEqual(Array.from({ length: 2 * count }, (_, at) => at >> 1))
+      }
+    })
+
+    it('says that the parts may change also when the stream ends or has ended', async () => {
+      for (const end of ['abort', 'close', 'far abort', 'refused'] as const) {
+        let freed = 0
+        let sent = 0
+        const pair = end === 'refused' ? undefined : await connect()
+        const near = pair?.near ?? new Recorder()
+        if (pair === undefined) near.stream = net.dialer.open(net.deadAddress, { service: 'cache' }, near)
+        const send = (): void => {
+          sent++
+          near.stream.sendParts(chunkHead(60_000), [new Uint8Array(60_000)], () => freed++)
+        }
+        pair?.far.stream.pause()
+        for (let i = 0; i < 100; i++) send()
+        if (end === 'far abort') pair?.far.stream.close(true)
+        if (end === 'abort' || end === 'close') near.stream.close(end === 'abort')
+        send()
+        await net.until(() => near.ends.length === 1)
+        send()
+        await net.until(() => freed === sent)
+      }
+    })
+
     it('reports a refused connection as UNAVAILABLE, once, and nothing else', async () => {
       const near = new Recorder()
       near.stream = net.dialer.open(net.deadAddress, { service: 'cache' }, near)
@@ -315,6 +363,13 @@ export class Recorder implements FrameHandler {
     this.ends.push(error)
     this.log.push('closed')
   }
+}
+
+/** The beginning of a chunk of which `bytes` follow. */
+function chunkHead(bytes: number): Uint8Array {
+  const w = new ByteWriter(16)
+  beginFrame(w, FrameType.upload)
+  return finishFrame(w, bytes)
 }
 
 /** A frame whose body has `bodyBytes` bytes; all but the first are `mark`. */

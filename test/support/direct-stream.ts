@@ -5,7 +5,7 @@
 
 import { ByteReader } from '../../src/kernel/bytes.ts'
 import type { CacheError } from '../../src/kernel/errors.ts'
-import { FrameType, openFrame } from '../../src/wire/frames.ts'
+import { FrameType, joinFrame, openFrame } from '../../src/wire/frames.ts'
 import { decodeError } from '../../src/wire/handshake.ts'
 import type { FrameHandler, FrameStream } from '../../src/wire/transport.ts'
 
@@ -41,6 +41,12 @@ export class DirectStream implements FrameStream {
     if (!this.stuck) return true
     this.queuedBytes += message.length
     return this.queuedBytes <= this.markBytes
+  }
+
+  sendParts(head: Uint8Array, parts: readonly Uint8Array[], sent?: () => void): boolean {
+    const mayGoOn = this.send(joinFrame(head, parts))
+    sent?.()
+    return mayGoOn
   }
 
   pause(): void {

@@ -45,7 +45,7 @@ export class GrpcClientStream extends ExchangeStream {
     handler: FrameHandler,
     onClosed: (stream: GrpcClientStream) => void,
   ) {
-    super('connecting')
+    super('connecting', () => true)
     this.#address = address
     this.#onClosed = onClosed
     this.#connect(options, handler)

@@ -11,10 +11,11 @@
 import type { Http2Stream } from 'node:http2'
 import { constants } from 'node:http2'
 import { type CacheError, toCacheError } from '../../kernel/errors.ts'
-import { openFrame } from '../../wire/frames.ts'
+import { isChunk, openFrame } from '../../wire/frames.ts'
 import type { FrameHandler, FrameStream } from '../../wire/transport.ts'
 import { MESSAGE_BYTES_MAX, QUEUE_HIGH_BYTES } from './channel-options.ts'
 import { MessageReader, MessageWriter } from './message-framing.ts'
+import { SpentReads } from './spent-reads.ts'
 
 /** How long an orderly close may take before the stream is reset: the other side may have stopped reading. */
 const CLOSE_TIMEOUT_MS = 2_000
@@ -26,6 +27,7 @@ const CLOSE_TIMEOUT_MS = 2_000
 type State = 'connecting' | 'open' | 'closing' | 'aborted' | 'closed'
 
 export abstract class ExchangeStream implements FrameStream {
+  readonly copies = true
   protected state: State
   /** Why this side gave up; reported instead of what that causes. */
   protected failure: CacheError | undefined
@@ -33,14 +35,17 @@ export abstract class ExchangeStream implements FrameStream {
   #handler: FrameHandler | undefined
   readonly #writer = new MessageWriter()
   readonly #reader = new MessageReader(MESSAGE_BYTES_MAX)
+  readonly #reads: SpentReads
   #timer: NodeJS.Timeout | undefined
   #paused = false
   #aboveMark = false
   /** The other side has ended its direction; it counts once all that came before is delivered. */
   #remoteEnded = false
 
-  protected constructor(state: 'connecting' | 'open') {
+  /** @param isAlone whether this is the only stream its connection has had */
+  protected constructor(state: 'connecting' | 'open', isAlone: () => boolean) {
     this.state = state
+    this.#reads = new SpentReads(isAlone)
   }
 
   get queuedBytes(): number {
@@ -49,13 +54,27 @@ export abstract class ExchangeStream implements FrameStream {
   }
 
   send(message: Uint8Array): boolean {
-    const stream = this.#stream
-    if ((this.state !== 'open' && this.state !== 'connecting') || stream === undefined || stream.destroyed)
-      return true
-    stream.write(this.#writer.frame(message))
-    if (stream.writableLength <= QUEUE_HIGH_BYTES) return true
-    this.#aboveMark = true
-    return false
+    const stream = this.#writable()
+    if (stream === undefined) return true
+    stream.write(this.#writer.frame(message), this.#writer.written)
+    return this.#mayGoOn(stream)
+  }
+
+  sendParts(head: Uint8Array, parts: readonly Uint8Array[], sent: () => void = () => {}): boolean {
+    const stream = this.#writable()
+    const last = parts.at(-1)
+    if (stream === undefined || last === undefined) {
+      const mayGoOn = stream === undefined || this.send(head)
+      sent()
+      return mayGoOn
+    }
+    const bytes = parts.reduce((sum, part) => sum + part.length, 0)
+    stream.cork()
+    stream.write(this.#writer.frame(head, bytes), this.#writer.written)
+    // Called when the socket has taken the last part, or when the stream is destroyed.
+    for (const part of parts) part === last ? stream.write(part, () => sent()) : stream.write(part)
+    stream.uncork()
+    return this.#mayGoOn(stream)
   }
 
   pause(): void {
@@ -95,6 +114,7 @@ export abstract class ExchangeStream implements FrameStream {
     this.#handler = handler
     stream.on('data', (chunk: Buffer) => {
       if (this.state === 'closing') return
+      this.#reads.arrived(chunk)
       this.#reader.push(chunk)
       this.#deliver()
     })
@@ -154,12 +174,28 @@ export abstract class ExchangeStream implements FrameStream {
     clearTimeout(this.#timer)
   }
 
+  #writable(): Http2Stream | undefined {
+    const stream = this.#stream
+    const isOpen = this.state === 'open' || this.state === 'connecting'
+    return isOpen && stream !== undefined && !stream.destroyed ? stream : undefined
+  }
+
+  #mayGoOn(stream: Http2Stream): boolean {
+    if (stream.writableLength <= QUEUE_HIGH_BYTES) return true
+    this.#aboveMark = true
+    return false
+  }
+
   #deliver(): void {
     try {
       while (!this.#paused && (this.state === 'open' || this.state === 'connecting')) {
         const message = this.#reader.next()
         if (message === undefined) break
-        this.#handler?.frame(openFrame(message))
+        const body = openFrame(message)
+        const isUsedUp = isChunk(body[0])
+        if (!isUsedUp) this.#reads.keep()
+        this.#handler?.frame(body)
+        if (isUsedUp) this.#reader.done()
       }
     } catch (error) {
       this.rejected(toCacheError(error))

@@ -15,8 +15,8 @@ export class GrpcServerStream extends ExchangeStream {
   readonly #onClosed: () => void
   #endedInOrder = false
 
-  constructor(http2: ServerHttp2Stream, peer: string, onClosed: () => void) {
-    super('open')
+  constructor(http2: ServerHttp2Stream, peer: string, isAlone: () => boolean, onClosed: () => void) {
+    super('open', isAlone)
     this.#http2 = http2
     this.#peer = peer
     this.#onClosed = onClosed

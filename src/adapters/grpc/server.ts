@@ -124,7 +124,11 @@ export class GrpcServer {
   }
 
   /** Takes the Exchange streams; grpc-js gets the rest. */
-  readonly #take = (http2: ServerHttp2Stream, headers: IncomingHttpHeaders): boolean => {
+  readonly #take = (
+    http2: ServerHttp2Stream,
+    headers: IncomingHttpHeaders,
+    isAlone: () => boolean,
+  ): boolean => {
     const path = headers[':path']
     const service =
       path === EXCHANGE_PATHS.cache ? 'cache' : path === EXCHANGE_PATHS.cluster ? 'cluster' : undefined
@@ -133,7 +137,7 @@ export class GrpcServer {
     const connection = `${remoteAddress}:${remotePort}`
     const refusal = this.#refusal(service, connection)
     if (refusal !== undefined) {
-      const refused = new GrpcServerStream(http2, connection, () => {})
+      const refused = new GrpcServerStream(http2, connection, isAlone, () => {})
       refused.start(IGNORE)
       refused.send(encodeError('OVERLOADED', refusal))
       refused.close()
@@ -141,7 +145,7 @@ export class GrpcServer {
     }
     this.#streams[service]++
     this.#streamsByConnection.set(connection, (this.#streamsByConnection.get(connection) ?? 0) + 1)
-    const stream = new GrpcServerStream(http2, connection, () => {
+    const stream = new GrpcServerStream(http2, connection, isAlone, () => {
       this.#streams[service]--
       const left = (this.#streamsByConnection.get(connection) ?? 1) - 1
       if (left === 0) this.#streamsByConnection.delete(connection)

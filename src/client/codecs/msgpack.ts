@@ -9,12 +9,15 @@
 import { Packr, RESET_BUFFER_MODE, REUSE_BUFFER_MODE } from 'msgpackr'
 import { CacheError } from '../../kernel/errors.ts'
 import { asBuffer } from './compression.ts'
+import { NOT_PLAIN, PlainReader } from './plain-reader.ts'
 import { isPlain } from './plain-value.ts'
 import { readGraph, writeGraph } from './value-graph.ts'
 
 const GRAPH_TYPE = 0x47
 const EXT_32 = 0xc9
 const GRAPH_HEADER_BYTES = 6
+/** Longer values are left to msgpackr: a text out of a value may keep all of the value's text in memory. */
+const PLAIN_BYTES_MAX = 64 * 1024
 
 /** Bytes inside a larger buffer. */
 export interface ByteRange {
@@ -37,6 +40,7 @@ export class MsgpackCodec {
     copyBuffers: true,
   })
   readonly #range = { start: 0, end: 0 }
+  readonly #plainReader = new PlainReader((bytes, start, end) => this.#unpack(bytes, start, end))
 
   /** Sets `into` to the encoded bytes, which stay valid until the next call. */
   encode(value: unknown, into: ByteRange): void {
@@ -57,19 +61,28 @@ export class MsgpackCodec {
 
   /** @throws CacheError SERIALIZATION when the bytes are not one MessagePack value. */
   decode(bytes: Uint8Array, start: number, end: number): unknown {
+    const buffer = asBuffer(bytes)
     const isGraph =
       bytes[start] === EXT_32 && end - start > GRAPH_HEADER_BYTES && bytes[start + 5] === GRAPH_TYPE
-    const range = this.#range
-    range.start = isGraph ? start + GRAPH_HEADER_BYTES : start
-    range.end = end
-    let value: unknown
+    if (!isGraph && end - start <= PLAIN_BYTES_MAX) {
+      const value = this.#plainReader.read(buffer, start, end)
+      if (value !== NOT_PLAIN) return value
+    }
     try {
       if (end <= start) throw new RangeError('there are no bytes')
-      value = this.#packr.unpack(asBuffer(bytes), range)
+      const value = this.#unpack(buffer, isGraph ? start + GRAPH_HEADER_BYTES : start, end)
+      return isGraph ? readGraph(value) : value
     } catch (cause) {
+      if (cause instanceof CacheError) throw cause
       throw new CacheError('SERIALIZATION', 'a stored value is not valid MessagePack', { cause })
     }
-    return isGraph ? readGraph(value) : value
+  }
+
+  #unpack(bytes: Buffer, start: number, end: number): unknown {
+    const range = this.#range
+    range.start = start
+    range.end = end
+    return this.#packr.unpack(bytes, range)
   }
 
   #pack(value: unknown, into: ByteRange): void {

@@ -14,7 +14,6 @@ import {
   encodeAck,
   encodePeerWelcome,
   encodeResume,
-  encodeStage,
   encodeStageState,
 } from '../../../src/wire/peer-frames.ts'
 import type { Lane } from '../../../src/wire/transport.ts'
@@ -22,6 +21,7 @@ import { DirectStream } from '../../support/direct-stream.ts'
 import { mutated, noise } from '../../support/hostile-bytes.ts'
 import { LogWitness } from '../../support/log-witness.ts'
 import { LoneNode } from '../../support/lone-node.ts'
+import { stageBody } from '../../support/stage-body.ts'
 import { helloBody, RequestMaker } from '../../support/valid-requests.ts'
 
 const FRAMES = Number(process.env['HOSTILE_FRAMES'] ?? 650_000)
@@ -192,7 +192,7 @@ class PeerFrames {
     if (first) this.#stageId++
     const offset = first ? 0 : 60_000
     const chunk = new Uint8Array(first ? 60_000 : total - 60_000)
-    const body = encodeStage(this.#stageId, total, offset, chunk).slice(FRAME_HEADROOM)
+    const body = stageBody(this.#stageId, total, offset, chunk)
     if (uniform(random) < 0.1)
       return encodeStageState(FrameType.stageDrop, this.#stageId, false).slice(FRAME_HEADROOM)
     return wrong ? mutated(random, body.subarray(0, 2000), 1) : body

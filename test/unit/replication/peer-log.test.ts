@@ -198,6 +198,40 @@ describe('the log to a peer', () => {
     expect(bench.sent(0)).toEqual([3, 4, 5])
   })
 
+  it('sends at once to an idle peer; what is logged while a frame is under way shares the next', () => {
+    bench.start()
+    for (let i = 0; i < 3; i++) {
+      bench.append(0)
+      bench.log.hurry()
+    }
+    const [first, ...others] = bench.frames()
+    expect(first?.records.map((one) => one.sequence)).toEqual([1])
+    expect(others).toEqual([])
+    bench.log.acked({ frameNumber: first?.number ?? 0, rejected: [] })
+    const [second] = bench.frames()
+    expect(second?.records.map((one) => one.sequence)).toEqual([2, 3])
+    // Nobody waits for this one: an acknowledgement does not send it.
+    bench.append(0)
+    bench.log.acked({ frameNumber: second?.number ?? 0, rejected: [] })
+    expect(bench.frames()).toEqual([])
+  })
+
+  it('sends watermarks with records or a heartbeat, never alone upon an acknowledgement', () => {
+    bench.start()
+    bench.append(0)
+    bench.log.hurry()
+    const [first] = bench.frames()
+    const session = bench.operations.session(7, 7)
+    session.advance(5)
+    bench.log.moved.add(session)
+    bench.log.acked({ frameNumber: first?.number ?? 0, rejected: [] })
+    bench.log.hurry()
+    expect(bench.frames()).toEqual([])
+    bench.log.heartbeat()
+    expect(bench.frames().flatMap((frame) => frame.sessions)).toEqual([[7, 5]])
+    expect(bench.log.moved.size).toBe(0)
+  })
+
   it('sends each record once, in order, and takes as acknowledged what an ACK covers', () => {
     bench.start()
     for (let i = 0; i < 3; i++) {

@@ -4,9 +4,10 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { ByteReader, ByteWriter } from '../../../src/kernel/bytes.ts'
 import { EffectKind, writeEffectStart, writeKey, writeSetStart } from '../../../src/replication/effects.ts'
 import { beginFrame, FRAME_HEADROOM, FrameType } from '../../../src/wire/frames.ts'
-import { decodeAck, decodeResume, encodeStage, Rejection } from '../../../src/wire/peer-frames.ts'
+import { decodeAck, decodeResume, Rejection } from '../../../src/wire/peer-frames.ts'
 import type { DirectStream } from '../../support/direct-stream.ts'
 import { LoneNode } from '../../support/lone-node.ts'
+import { stageBody } from '../../support/stage-body.ts'
 
 interface Record {
   readonly partition?: number
@@ -157,10 +158,10 @@ describe('a backup', () => {
     expect(last()).toBe(0)
     expect((await acked()).rejected).toEqual(['0 notStaged 1 0'])
     const bulk = node.fromA('bulk')
-    bulk.handler?.frame(encodeStage(5, 70_000, 0, new Uint8Array(60_000)).slice(FRAME_HEADROOM))
+    bulk.handler?.frame(stageBody(5, 70_000, 0, new Uint8Array(60_000)))
     replicate([{ sequence: 1, stage: 5 }])
     expect((await acked()).rejected).toEqual(['0 notStaged 1 0'])
-    bulk.handler?.frame(encodeStage(5, 70_000, 60_000, new Uint8Array(10_000)).slice(FRAME_HEADROOM))
+    bulk.handler?.frame(stageBody(5, 70_000, 60_000, new Uint8Array(10_000)))
     replicate([{ sequence: 1, stage: 5 }, { sequence: 2 }])
     expect([last(), entries()]).toEqual([2, 2])
     expect((await acked()).rejected).toEqual([])
@@ -171,8 +172,8 @@ describe('a backup', () => {
 
   it('forgets with its bulk stream what had arrived of large values', () => {
     const bulk = node.fromA('bulk')
-    bulk.handler?.frame(encodeStage(5, 70_000, 0, new Uint8Array(60_000)).slice(FRAME_HEADROOM))
-    bulk.handler?.frame(encodeStage(6, 70_000, 0, new Uint8Array(70_000)).slice(FRAME_HEADROOM))
+    bulk.handler?.frame(stageBody(5, 70_000, 0, new Uint8Array(60_000)))
+    bulk.handler?.frame(stageBody(6, 70_000, 0, new Uint8Array(70_000)))
     expect(node.core.dataPlane?.replicator.inbox.heldBytes).toBe(140_000)
     bulk.hangUp()
     expect(node.core.dataPlane?.replicator.inbox.heldBytes).toBe(0)

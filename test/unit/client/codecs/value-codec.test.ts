@@ -1,4 +1,5 @@
 import { deepStrictEqual } from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { ValueCodec } from '../../../../src/client/codecs/value-codec.ts'
@@ -248,6 +249,18 @@ describe('the value codec', () => {
         deepStrictEqual(roundTrip(sample, compressing), sample)
       }),
     )
+  })
+
+  it('compresses a large value when a part of it gets smaller, and leaves what does not as it is', () => {
+    const noise = randomBytes(1_000_000)
+    const codec = codecOf()
+    codec.encode(noise)
+    expect([codec.codec & Codec.lz4, codec.end - codec.start]).toEqual([0, noise.length])
+    const tail = Buffer.concat([noise, Buffer.alloc(50_000)])
+    codec.encode(tail)
+    expect(codec.codec & Codec.lz4).toBe(Codec.lz4)
+    expect(codec.end - codec.start).toBeLessThan(tail.length - 40_000)
+    deepStrictEqual(roundTrip(tail, codec), tail)
   })
 
   it('compresses from the threshold on', () => {
