@@ -258,9 +258,24 @@ export class Faults {
     const alive = new Set<string>()
     for (const { core } of cluster.nodes)
       if (core !== undefined && core.incarnation !== incarnation) alive.add(core.incarnation)
-    return topology.partitions.every((partition) => {
+    return topology.partitions.every((partition, index) => {
+      const sets = setsToHold(partition)
       const left = partition.inSync.filter((node) => alive.has(topology.nodes[node]?.incarnation ?? ''))
-      return validInSync(setsToHold(partition), left)
+      if (!validInSync(sets, left)) return false
+      // A removal that is under way may yet be committed, after its proposer's death.
+      const stays = partition.inSync.filter((node) => !this.#isBeingRemoved(index, node))
+      const present = { primary: partition.primary, members: stays }
+      return validInSync(
+        [...sets, present],
+        left.filter((node) => stays.includes(node)),
+      )
+    })
+  }
+
+  #isBeingRemoved(partition: number, node: number): boolean {
+    return this.#ports.cluster.nodes.some(({ core }) => {
+      const replica = core?.dataPlane?.replicator.replica(partition)
+      return replica?.members.some((member) => member.node === node && member.proposedMs > 0) ?? false
     })
   }
 

@@ -49,8 +49,10 @@ export class Invariants {
     this.#watch.look(node.nodeId, core)
     const plane = core.dataPlane
     if (plane === undefined) return
-    if (core.diverged > 0)
+    if (core.diverged > (this.#diverged.get(core) ?? 0)) {
+      this.#diverged.set(core, core.diverged)
       this.#log.violation(`${node.nodeId}: ${core.diverged} logs contradicted each other`)
+    }
     let seen = this.#seen.get(core)
     if (seen === undefined) {
       seen = new Map()

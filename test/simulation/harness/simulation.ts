@@ -61,7 +61,7 @@ class Run {
     this.#cluster = new TestCluster({
       seed: scenario.seed,
       nodes,
-      node: { partitionCount: partitions, replicationFactor, backlogBytes, onMajorityLoss: 'block' },
+      node: { partitionCount: partitions, replicationFactor, backlogBytes, onMajorityLoss: 'serve' },
       regions: [
         { minInSync: Math.min(minInSync, replicationFactor) },
         { name: 'churn', maxEntries: 12, ttlMs: 0 },
@@ -72,7 +72,7 @@ class Run {
     })
     for (const [i, node] of this.#cluster.nodes.entries()) node.host.setClockRate(scenario.clockRates[i] ?? 1)
     this.#recorder = new HistoryRecorder(() => this.#cluster.time.monotonicMs() * 1e6)
-    this.#watch = new TopologyWatch(this.#coverage, this.#log)
+    this.#watch = new TopologyWatch(this.#coverage, this.#log, () => this.#cluster.time.monotonicMs())
     this.#invariants = new Invariants(this.#cluster, this.#watch, this.#coverage, this.#log)
     this.#keys = new KeySpace(scenario.keys)
   }
@@ -171,9 +171,11 @@ class Run {
 
   #checkHistory(): void {
     const { partitions } = this.#scenario
-    const kept = this.#recorder.operations.filter(
-      ({ key }) => !this.#watch.recovered.has(partitionOfKey(key, partitions)),
-    )
+    // What was acknowledged before a partition started over may be lost then; until then it holds.
+    const kept = this.#recorder.operations.flatMap((operation) => {
+      const recoveredMs = this.#watch.recovered.get(partitionOfKey(operation.key, partitions))
+      return recoveredMs === undefined ? [operation] : before(operation, recoveredMs * 1e6)
+    })
     const report = checkLinearizability(kept, { stepsMax: CHECK_STEPS_MAX })
     this.#coverage.checkerSteps += report.steps
     for (const violation of report.violations) this.#log.violation(describeViolation(violation))
@@ -197,6 +199,13 @@ class Run {
       traceHash: trace.digest,
     }
   }
+}
+
+/** The operation as it stood at `time`. */
+function before(operation: HistoryOperation, time: number): HistoryOperation[] {
+  if (operation.call >= time) return []
+  if (operation.return !== null && operation.return < time) return [operation]
+  return [{ ...operation, output: {}, return: null, outcome: 'unknown' }]
 }
 
 function partitionOfKey(key: string, partitions: number): number {

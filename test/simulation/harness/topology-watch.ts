@@ -4,7 +4,7 @@
 
 import type { NodeCore } from '../../../src/node/node-core.ts'
 import type { PartitionRecord, Topology } from '../../../src/topology/topology.ts'
-import { isBlocked } from '../../../src/topology/validity.ts'
+import { isBlocked, lacksValidSet } from '../../../src/topology/validity.ts'
 import type { Coverage } from './coverage.ts'
 import type { RunLog } from './run-log.ts'
 
@@ -15,11 +15,13 @@ export class TopologyWatch {
   readonly #known = new Map<number, string>()
   readonly #heldBy = new WeakMap<NodeCore, number>()
   #newest: Topology | undefined
-  /** Partitions that started over: what was acknowledged there before may be lost. */
-  readonly recovered = new Set<number>()
+  /** Partitions that started over, and when first: what was acknowledged there before may be lost. */
+  readonly recovered = new Map<number, number>()
+  readonly #nowMs: () => number
 
-  constructor(coverage: Coverage, log: RunLog) {
+  constructor(coverage: Coverage, log: RunLog, nowMs: () => number) {
     this.#coverage = coverage
+    this.#nowMs = nowMs
     this.#log = log
   }
 
@@ -51,14 +53,20 @@ export class TopologyWatch {
     after.partitions.forEach((partition, index) => {
       const earlier = before.partitions[index]
       if (earlier === undefined || partition === earlier) return
-      this.#compareOne(index, earlier, partition, changes)
+      this.#compareOne(before, index, earlier, partition, changes)
       if (isBlocked(after, partition) && !isBlocked(before, earlier)) this.#coverage.blocked++
     })
     const nodes = after.nodes.map((node, i) => `${i}=${node.nodeId}:${node.state}`).join(' ')
     this.#log.say(`epoch ${after.epoch}: ${nodes}; ${changes.join('; ')}`)
   }
 
-  #compareOne(index: number, earlier: PartitionRecord, partition: PartitionRecord, changes: string[]): void {
+  #compareOne(
+    before: Topology,
+    index: number,
+    earlier: PartitionRecord,
+    partition: PartitionRecord,
+    changes: string[],
+  ): void {
     const coverage = this.#coverage
     if (partition.primary !== earlier.primary) coverage.takeovers++
     const added = partition.inSync.filter((node) => !earlier.inSync.includes(node))
@@ -72,7 +80,9 @@ export class TopologyWatch {
     if (partition.unsettled.length === 0 && earlier.unsettled.length > 0) coverage.settled++
     if (partition.recoveredAt > earlier.recoveredAt) {
       coverage.recovered++
-      this.recovered.add(index)
+      if (!this.recovered.has(index)) this.recovered.set(index, this.#nowMs())
+      if (!lacksValidSet(before, earlier))
+        this.#log.violation(`partition ${index} started over though it had a valid set`)
     }
     if (text(partition) !== text(earlier)) changes.push(`p${index} ${text(partition)}`)
   }
