@@ -53,3 +53,39 @@ describe('the control plane', () => {
     cluster.close()
   })
 })
+
+describe('a client', () => {
+  it.each([30, 31, 32, 33])('rides through the death of a primary (seed %i)', async (seed) => {
+    const cluster = await createTestCluster({ nodes: 3, seed })
+    const cache = await cluster.connect()
+    const keys = Array.from({ length: 32 }, (_, i) => `k${i}`)
+    await cluster.run(cache.mset(keys.map((key) => [key, 0] as const)))
+    const victim = cluster.nodes[seed % 3]
+    if (victim === undefined) throw new Error('no such node')
+    let worstMs = 0
+    const failures: unknown[] = []
+    const load = async (): Promise<void> => {
+      for (let round = 1; round <= 40; round++) {
+        const begunMs = cluster.time.monotonicMs()
+        await Promise.all(
+          keys.map(async (key) => {
+            try {
+              await cache.set(key, round)
+              expect(await cache.get(key)).toBe(round)
+            } catch (error) {
+              failures.push(error)
+            }
+          }),
+        )
+        worstMs = Math.max(worstMs, cluster.time.monotonicMs() - begunMs)
+      }
+    }
+    const running = load()
+    await cluster.time.advance(20)
+    cluster.killNode(victim)
+    await cluster.run(running)
+    expect(failures).toEqual([])
+    expect(worstMs).toBeLessThan(500)
+    cluster.close()
+  })
+})
