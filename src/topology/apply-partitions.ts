@@ -86,7 +86,11 @@ export function applyToPartitions(
         const to = items[0]?.node as NodeIndex
         const { inSync, primary } = partition
         if (items.length > 1 || to === primary || !inSync.includes(to) || !isServing(to)) return undefined
-        return isSettled(partition) ? withSet(partition, inSync, to, broken) : undefined
+        // The set stays the same and whoever leads it hears all of it first. So this needs no settled sets: a takeover that
+        // can't get the longest log hands over to its holder, and is never settled itself.
+        return validInSync(setsToHold(partition, broken), inSync)
+          ? withSet(partition, inSync, to, broken)
+          : undefined
       })
     case 'ReplicaRemoved':
       return each(topology, transform.replicas, (partition, items) => {
