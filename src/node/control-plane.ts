@@ -34,6 +34,7 @@ import type { Dialer, FrameHandler, FrameStream } from '../wire/transport.ts'
 import { Bootstrap, type BootstrapEffect } from './bootstrap.ts'
 import { ControlLink, type ControlLinkHandler } from './control-link.ts'
 import { ControlSession, type ControlSessionHandler } from './control-session.ts'
+import { DeathWatch } from './death-watch.ts'
 import { DriverDuties } from './driver-duties.ts'
 import type { Liveness } from './liveness.ts'
 import type { NodeOptions } from './options.ts'
@@ -77,6 +78,7 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
   readonly #links = new Map<string, ControlLink>()
   readonly #sessions = new Set<ControlSession>()
   readonly #duties: DriverDuties
+  readonly #deaths: DeathWatch
   #store: RegisterStore | undefined
   #register: Register | undefined
   #bootstrap: Bootstrap | undefined
@@ -94,7 +96,8 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
     this.#incarnation = incarnation
     this.#ports = ports
     this.#proposals = new Proposals(ports.random)
-    this.#duties = new DriverDuties(options, ports.clock)
+    this.#duties = new DriverDuties(options, ports.clock, ports.liveness)
+    this.#deaths = new DeathWatch(ports.liveness)
   }
 
   /** Opens what the disk kept and meets the others. Returns at once. */
@@ -307,7 +310,7 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
         })
         return
       case 'suggest':
-        register.drive(decodeTransforms(message.change))
+        this.#drive(decodeTransforms(message.change))
         return
       case 'decided':
         this.#learn(message.slot, message.value, () => {
@@ -527,7 +530,7 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
     if (ranking.length === 0) return
     for (const [attempt, changes] of this.#proposals.due(nowMs)) {
       const nodeId = ranking[attempt % ranking.length] as string
-      if (nodeId === this.#options.nodeId) this.#register?.drive(changes)
+      if (nodeId === this.#options.nodeId) this.#drive(changes)
       else this.#linkOf(nodeId)?.send({ kind: 'suggest', change: encodeTransforms(changes) })
     }
   }
@@ -561,7 +564,7 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
     this.#seekMembership(topology, nowMs)
     this.#reportDeaths()
     if (this.driver === this.#options.nodeId) {
-      for (const change of this.#duties.changes(topology, this.#ports.liveness)) this.#propose(change)
+      for (const change of this.#duties.changes(topology)) this.#propose(change)
     }
     this.#flush()
   }
@@ -613,15 +616,29 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
     }
   }
 
+  #drive(changes: readonly Transform[]): void {
+    const approved = changes.filter((change) => this.#deaths.approves(change))
+    if (approved.length > 0) this.#register?.drive(approved)
+  }
+
   #reportDeaths(): void {
     const { topology } = this.#chain
-    if (topology === undefined || this.self < 0) return
-    for (const { nodeId, incarnation, state } of topology.nodes) {
-      if (nodeId === this.#options.nodeId || (state !== 'active' && state !== 'leaving')) continue
-      const verdict = this.#ports.liveness.verdict(nodeId, incarnation)
-      if (verdict === 'dead' || verdict === 'left')
-        this.#propose({ kind: 'NodeFailed', process: { nodeId, incarnation } })
-    }
+    if (topology === undefined) return
+    const nowMs = this.#ports.clock.monotonicMs()
+    this.#deaths.observe(this.#contact.contactMs, nowMs)
+    const reports = this.#deaths.reports(topology, this.self, nowMs)
+    // A verdict may have been taken back since.
+    this.#proposals.drop(
+      (change) =>
+        change.kind === 'NodeFailed' &&
+        !reports.some(
+          (report) =>
+            report.kind === 'NodeFailed' &&
+            report.process.nodeId === change.process.nodeId &&
+            report.process.incarnation === change.process.incarnation,
+        ),
+    )
+    for (const report of reports) this.#propose(report)
   }
 
   /** Streams to every node there is; while this node is not part of the cluster, also to those it was told of. */

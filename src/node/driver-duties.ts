@@ -1,9 +1,11 @@
 /**
- * What the voter that drives sees to by itself: that there are as many voters as there should be, and that partitions of which too much
- * was lost start over where the policy says so (docs/protocol.md, "Losing too much of a partition").
+ * What the voter that drives sees to by itself: that there are as many voters as there should be, that the table of partitions becomes
+ * what the ring wants (rebalance-driver.ts), and that partitions of which too much was lost start over where the policy says so
+ * (docs/protocol.md, "Losing too much of a partition").
  */
 
 import type { Clock } from '../kernel/clock.ts'
+import { RebalanceDriver } from '../rebalance/rebalance-driver.ts'
 import { isUp, type NodeIndex, type PartitionRecord, type Topology } from '../topology/topology.ts'
 import type { NodeAt, Transform } from '../topology/transforms.ts'
 import { isBlocked, lacksValidSet } from '../topology/validity.ts'
@@ -15,11 +17,13 @@ import type { NodeOptions } from './options.ts'
 const REPLACE_VOTER_MS = 30_000
 /** Members that are not known to be gone for good are waited for so long. */
 const RETURN_MS = 10_000
-const CHECK_MS = 250
+const CHECK_MS = 100
 
 export class DriverDuties {
   readonly #options: NodeOptions
   readonly #clock: Clock
+  readonly #liveness: Liveness
+  readonly #rebalance: RebalanceDriver
   /** Since when a voter's node has been failed. */
   readonly #failedMs = new Map<string, number>()
   /** Since when a partition has lacked a valid set. */
@@ -27,13 +31,15 @@ export class DriverDuties {
   #checkedMs = Number.NEGATIVE_INFINITY
   #epoch = 0
 
-  constructor(options: NodeOptions, clock: Clock) {
+  constructor(options: NodeOptions, clock: Clock, liveness: Liveness) {
     this.#options = options
     this.#clock = clock
+    this.#liveness = liveness
+    this.#rebalance = new RebalanceDriver(options.rebalance)
   }
 
   /** To be called often by the node that drives. */
-  changes(topology: Topology, liveness: Liveness): Transform[] {
+  changes(topology: Topology): Transform[] {
     const nowMs = this.#clock.monotonicMs()
     if (topology.epoch === this.#epoch && nowMs - this.#checkedMs < CHECK_MS) return []
     this.#checkedMs = nowMs
@@ -41,8 +47,11 @@ export class DriverDuties {
     const changes: Transform[] = []
     const voter = this.#voterChange(topology, nowMs)
     if (voter !== undefined) changes.push(voter)
-    const recovered = this.#recovered(topology, liveness, nowMs)
+    const recovered = this.#recovered(topology, nowMs)
     if (recovered !== undefined) changes.push(recovered)
+    const isAlive = (nodeId: string, incarnation: string): boolean =>
+      this.#liveness.verdict(nodeId, incarnation) === 'alive'
+    changes.push(...this.#rebalance.changes(topology, isAlive, nowMs))
     return changes
   }
 
@@ -61,7 +70,7 @@ export class DriverDuties {
     })
   }
 
-  #recovered(topology: Topology, liveness: Liveness, nowMs: number): Transform | undefined {
+  #recovered(topology: Topology, nowMs: number): Transform | undefined {
     if (this.#options.onMajorityLoss === 'block') return undefined
     const partitions: NodeAt[] = []
     const lacking = new Set<number>()
@@ -72,7 +81,7 @@ export class DriverDuties {
       lacking.add(p)
       const sinceMs = this.#lackingMs.get(p) ?? nowMs
       this.#lackingMs.set(p, sinceMs)
-      if (mayReturn(topology, partition, liveness) && nowMs - sinceMs < RETURN_MS) return
+      if (mayReturn(topology, partition, this.#liveness) && nowMs - sinceMs < RETURN_MS) return
       const node = heir(topology, partition, primaries)
       if (node === undefined) return
       primaries[node] = (primaries[node] ?? 0) + 1

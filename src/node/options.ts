@@ -1,6 +1,7 @@
 /** What a node is told at its start. Durations in milliseconds, sizes in bytes. */
 
 import type { MembershipOptions } from '../membership/options.ts'
+import type { RebalanceOptions } from '../rebalance/rebalance-driver.ts'
 import type { Durability, EvictionPolicyName, ReadKind } from '../topology/topology.ts'
 
 export interface BootstrapNode {
@@ -35,6 +36,8 @@ export interface NodeOptions {
   readonly onMajorityLoss: 'serve' | 'block'
   /** Constants of membership, where they differ from the defaults. */
   readonly membership?: Partial<MembershipOptions>
+  /** How replicas are moved, where that differs from the defaults. */
+  readonly rebalance?: Partial<RebalanceOptions>
   readonly regions: readonly BootstrapRegion[]
   readonly partitionCount: number
   readonly replicationFactor: number

@@ -97,6 +97,13 @@ export class Proposals {
     }
   }
 
+  /** Gives up what is not wanted any more. */
+  drop(isUnwanted: (transform: Transform) => boolean): void {
+    for (const [key, { transform }] of this.#pending) {
+      if (isUnwanted(transform)) this.#end(key, { kind: 'refused', reason: 'it is not wanted any more' })
+    }
+  }
+
   #end(key: string, end: ProposalEnd): void {
     const proposal = this.#pending.get(key)
     if (proposal === undefined) return
