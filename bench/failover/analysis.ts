@@ -7,11 +7,15 @@ import { windowIn } from '../../test/chaos/report/windows.ts'
 /** One fault. Times are milliseconds of the run's clock. */
 export interface Injection {
   readonly node: string
+  readonly startMs: number
+  /** When it was in effect. */
   readonly atMs: number
   /** When the cluster was whole again. */
   readonly wholeMs: number
   /** For each key, whether the node was its primary. */
   readonly isHit: readonly boolean[]
+  /** Why the cluster was not whole in the time allowed. */
+  readonly problem: string | undefined
 }
 
 export interface InjectionFigures {
@@ -35,6 +39,7 @@ export interface FailoverFigures {
   readonly othersWorstMs: number
   readonly errors: number
   readonly unknown: number
+  readonly problems: readonly string[]
   readonly each: readonly InjectionFigures[]
 }
 
@@ -55,13 +60,14 @@ export function analyse(
     othersWorstMs: Math.max(0, ...each.map(({ othersLongestMs }) => othersLongestMs)),
     errors: sum(each.map(({ errors }) => errors)),
     unknown: sum(each.map(({ unknown }) => unknown)),
+    problems: injections.flatMap(({ problem }) => problem ?? []),
     each,
   }
 }
 
 function figuresOf(samples: Samples, injection: Injection, stallMs: number): InjectionFigures {
-  const { node, atMs, wholeMs, isHit } = injection
-  const span: Span = { fromMs: atMs, toMs: wholeMs }
+  const { node, startMs, atMs, wholeMs, isHit } = injection
+  const span: Span = { fromMs: startMs, toMs: wholeMs }
   const { windowMs, errors, unknown } = windowIn([samples], span, stallMs)
   let firstSuccessMs = wholeMs
   let othersLongestMs = 0

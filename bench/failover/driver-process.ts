@@ -3,13 +3,11 @@
  * that an application would use, with its defaults.
  */
 
-import { pathToFileURL } from 'node:url'
-import type { ClientCore, ClientPorts } from '../../src/client/client-core.ts'
-import type { ClientSettings, ConnectOptions } from '../../src/client/options.ts'
-import { partitionOf } from '../../src/kernel/key.ts'
+import type { ConnectOptions } from '../../src/client/options.ts'
 import { codeOf } from '../../test/chaos/client/ledger.ts'
 import type { Samples } from '../../test/chaos/client/messages.ts'
 import { type CallOutcome, OpenLoop, type OpenLoopCall } from '../../test/chaos/client/open-loop.ts'
+import { fromDist, TopologyWatch } from '../../test/chaos/client/topology-watch.ts'
 import { serveMethods } from '../../test/chaos/remote.ts'
 import { type IoredisConnection, type IoredisLibrary, ready, splitAddress } from '../peers/clients/ioredis.ts'
 import { loadLibrary } from '../peers/library.ts'
@@ -23,7 +21,7 @@ interface Client {
 class Driver {
   #settings: DriverSettings | undefined
   #client: Client | undefined
-  #watcher: ClientCore | undefined
+  #watch: TopologyWatch | undefined
   #loop: OpenLoop | undefined
   #calls = 0
 
@@ -39,7 +37,7 @@ class Driver {
         timeout: settings.timeoutMs,
         connectTimeout: 20_000,
       })
-      this.#watcher = await watchTopology(settings)
+      this.#watch = await TopologyWatch.open(settings.build, settings.addresses)
     } else {
       const { Cluster } = loadLibrary<IoredisLibrary>('ioredis')
       const redis = await ready(
@@ -59,22 +57,8 @@ class Driver {
 
   async view(): Promise<TopologyView> {
     const { keys } = this.#require(this.#settings)
-    const { topology } = this.#require(this.#watcher).router
-    const region = topology.regions.find(({ name }) => name === 'default')
-    const group = topology.groups.find(({ name }) => name === region?.group)
-    if (region === undefined || group === undefined) throw new Error('there is no default region')
-    const { firstPartition, partitionCount, replicationFactor } = group
-    const partitions = topology.partitions.slice(firstPartition, firstPartition + partitionCount)
-    return {
-      owners: keys.map((key) => {
-        const bytes = Buffer.from(key)
-        const at = partitionOf(bytes, 0, bytes.length, region.regionId, partitionCount)
-        return topology.nodes[partitions[at]?.primary ?? -1]?.nodeId
-      }),
-      isWhole: partitions.every(
-        ({ inSync, learners }) => inSync.length >= replicationFactor && learners.length === 0,
-      ),
-    }
+    const watch = this.#require(this.#watch)
+    return { owners: watch.owners(keys), isWhole: watch.problem() === undefined }
   }
 
   stop(): Promise<Samples> {
@@ -95,7 +79,7 @@ class Driver {
       await (number % 2 === 0 ? client.set(key, `value ${number}`) : client.get(key))
       return 'ok'
     } catch (error) {
-      note(codeOf(error))
+      note(kindOf(error))
       return (error as { outcome?: string }).outcome === 'unknown' ? 'unknown' : 'failed'
     }
   }
@@ -122,46 +106,9 @@ class RedisClient implements Client {
   }
 }
 
-/** A second client, idle, which is only told of topologies. */
-async function watchTopology({ build, addresses }: DriverSettings): Promise<ClientCore> {
-  const [core, settings, ports] = await Promise.all([
-    fromDist<{
-      ClientCore: new (
-        ports: ClientPorts,
-        settings: ClientSettings,
-        onClose: () => Promise<void>,
-      ) => ClientCore
-    }>(build, 'client/client-core.js'),
-    fromDist<{ resolveSettings: (options: ConnectOptions) => ClientSettings }>(build, 'client/options.js'),
-    machine(build),
-  ])
-  const watcher = new core.ClientCore(
-    ports,
-    settings.resolveSettings({ nodes: addresses, connectTimeout: 20_000 }),
-    async () => {},
-  )
-  await watcher.contact()
-  return watcher
-}
-
-async function machine(build: string): Promise<ClientPorts> {
-  const [clock, scheduler, random, dialer] = await Promise.all([
-    fromDist<{ systemClock: ClientPorts['clock'] }>(build, 'adapters/system/clock.js'),
-    fromDist<{ systemScheduler: ClientPorts['scheduler'] }>(build, 'adapters/system/scheduler.js'),
-    fromDist<{ systemRandom: ClientPorts['random'] }>(build, 'adapters/system/random.js'),
-    fromDist<{ GrpcDialer: new () => ClientPorts['dialer'] }>(build, 'adapters/grpc/dialer.js'),
-  ])
-  return {
-    clock: clock.systemClock,
-    scheduler: scheduler.systemScheduler,
-    random: random.systemRandom,
-    dialer: new dialer.GrpcDialer(),
-  }
-}
-
-/** dist is not there when this file is checked; callers say what they use of it. */
-async function fromDist<T>(build: string, module: string): Promise<T> {
-  return (await import(pathToFileURL(`${build}/dist/${module}`).href)) as T
+/** Redis names slots and addresses in its errors. */
+function kindOf(error: unknown): string {
+  return codeOf(error).replaceAll(/\d[\d.:]*/g, '#')
 }
 
 const driver = new Driver()

@@ -187,7 +187,7 @@ export class RedisTarget implements FailoverTarget {
 
   #ask(end: End, ...words: readonly string[]): Promise<string> {
     const [host, port] = splitPort(this.network.addressOf(end))
-    const cli = ['-t', '1', '-h', host, '-p', String(port), ...words]
+    const cli = ['-h', host, '-p', String(port), ...words]
     const { command, args } = this.network.launch(CLIENT, 'redis-cli', cli)
     return new Promise((resolve) => {
       execFile(command, args, { timeout: 2_000 }, (error, stdout) => {

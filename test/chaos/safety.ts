@@ -1,6 +1,6 @@
 /**
- * Whether the cluster is whole: every node runs, every partition is served, and every write is acknowledged by all replicas in sync.
- * Where the command line has `cluster safe` it is asked too, for it knows of replicas that are missing.
+ * Whether the cluster is whole: every node runs, every partition has all its copies in sync, and writes that all of them have to
+ * acknowledge go through. Where the command line has `cluster safe` that is asked, too.
  */
 
 import { execFile } from 'node:child_process'
@@ -33,8 +33,8 @@ export class Safety {
   /** How it is found out, for the report. */
   get how(): string {
     return this.#hasCommand
-      ? '`ringcache cluster safe` and writes to all replicas in sync'
-      : 'writes to all replicas in sync'
+      ? '`ringcache cluster safe`, all copies in sync, writes to all of them'
+      : 'all copies in sync, writes to all of them'
   }
 
   /** Looks whether the command line can tell. */
@@ -60,7 +60,7 @@ export class Safety {
     const down = this.#cluster.nodes.filter((node) => !node.isRunning).map(({ id }) => id)
     if (down.length > 0) return `${down.join(', ')} not running`
     const { problem } = await this.#client.call('probe', { timeoutMs: PROBE_TIMEOUT_MS })
-    if (problem !== undefined) return `a write to all replicas ends ${problem}`
+    if (problem !== undefined) return problem
     if (!this.#hasCommand) return undefined
     const { code, output } = await this.#ringcache(['cluster', 'safe', ...this.#nodesOption()])
     return code === 0 ? undefined : `cluster safe says ${code}: ${output.trim().slice(0, 300)}`

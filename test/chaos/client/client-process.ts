@@ -4,7 +4,6 @@
  */
 
 import { createWriteStream, type WriteStream } from 'node:fs'
-import { pathToFileURL } from 'node:url'
 import type { Cache } from '../../../src/client/cache.ts'
 import type { ConnectOptions } from '../../../src/client/options.ts'
 import { HistoryRecorder, historyLine } from '../../../src/testing/history.ts'
@@ -14,6 +13,7 @@ import { CheckedWorkload } from './checked-workload.ts'
 import { codeOf, Ledger } from './ledger.ts'
 import type { ClientMethods, ClientSettings, ReadMode, WorkloadResult, WorkloadSettings } from './messages.ts'
 import { OpenLoop } from './open-loop.ts'
+import { fromDist, TopologyWatch } from './topology-watch.ts'
 
 type Connect = (options: ConnectOptions) => Promise<Cache>
 
@@ -22,6 +22,7 @@ const PROBES = 128
 
 class ChaosClient {
   #cache: Cache | undefined
+  #watch: TopologyWatch | undefined
   #settings: ClientSettings | undefined
   #read: ReadMode = 'primary'
   #ledger: Ledger | undefined
@@ -32,8 +33,8 @@ class ChaosClient {
 
   async connect(settings: ClientSettings): Promise<{ read: ReadMode }> {
     this.#settings = settings
-    const library = pathToFileURL(`${settings.build}/dist/index.js`).href
-    const { connect } = (await import(library)) as { connect: Connect }
+    const { connect } = await fromDist<{ connect: Connect }>(settings.build, 'index.js')
+    this.#watch = await TopologyWatch.open(settings.build, settings.addresses)
     this.#cache = await connect({
       nodes: settings.addresses,
       timeout: settings.timeoutMs,
@@ -79,19 +80,21 @@ class ChaosClient {
 
   async probe({ timeoutMs }: { timeoutMs: number }): Promise<{ problem: string | undefined }> {
     const cache = this.#require(this.#cache)
+    const missing = this.#require(this.#watch).problem()
+    if (missing !== undefined) return { problem: missing }
     const round = this.#probes++
     const entries = Array.from({ length: PROBES }, (_, at) => [`probe-${round}-${at}`, at] as const)
     try {
       const results = await cache.mset(entries, { durability: 'all', ttl: 10_000, timeout: timeoutMs })
       const failed = [...results.values()].find((result) => 'code' in result)
-      return { problem: failed === undefined ? undefined : codeOf(failed) }
+      return { problem: failed === undefined ? undefined : writeProblem(failed) }
     } catch (error) {
-      return { problem: codeOf(error) }
+      return { problem: writeProblem(error) }
     }
   }
 
   async close(): Promise<null> {
-    await this.#cache?.close()
+    await Promise.all([this.#cache?.close(), this.#watch?.close()])
     return null
   }
 
@@ -110,6 +113,10 @@ class ChaosClient {
     if (part === undefined) throw new Error('asked out of order')
     return part
   }
+}
+
+function writeProblem(error: unknown): string {
+  return `a write to all replicas ends ${codeOf(error)}`
 }
 
 const client = new ChaosClient()

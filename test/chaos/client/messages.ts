@@ -75,7 +75,7 @@ export interface ClientMethods {
   run: { params: WorkloadSettings; result: null }
   stop: { params: null; result: WorkloadResult }
   readLedger: { params: null; result: LedgerVerdict }
-  /** Whether writes to every partition are acknowledged by all replicas in sync; else why not. */
+  /** Why the cluster is not whole as a client sees it: copies are missing, or writes to all of them fail. */
   probe: { params: { timeoutMs: number }; result: { problem: string | undefined } }
   close: { params: null; result: null }
 }
