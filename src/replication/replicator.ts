@@ -28,6 +28,8 @@ import { FrameType } from '../wire/frames.ts'
 import type { Ack, ReplicaPosition } from '../wire/peer-frames.ts'
 import {
   decodeAsk,
+  decodeCompare,
+  decodeCompared,
   decodeFetchTail,
   decodePositions,
   decodeSyncState,
@@ -35,6 +37,7 @@ import {
 } from '../wire/replica-frames.ts'
 import type { FrameStream } from '../wire/transport.ts'
 import { changeOf } from './adoption.ts'
+import { AntiEntropy } from './anti-entropy.ts'
 import { Applier } from './applier.ts'
 import { AtomicGroup, type Uncompress } from './atomic-group.ts'
 import { Backlog, NO_RECORD, type Pinned } from './backlog.ts'
@@ -48,6 +51,7 @@ import type { SessionOutcomes } from './operation-table.ts'
 import { OperationTable } from './operation-table.ts'
 import { PeerLog } from './peer-log.ts'
 import { Primary, type StagedValue } from './primary.ts'
+import { PrimaryMoves } from './primary-moves.ts'
 import { Proposals } from './proposals.ts'
 import { ReadGate } from './read-gate.ts'
 import { type Member, Replica } from './replica.ts'
@@ -101,6 +105,8 @@ export interface ReplicationCounters {
   diverged: number
   /** Writes that this node had applied and the cluster went on without: nobody was told that they were safe. */
   rolledBackWrites: number
+  /** Replicas that held something else than their primary: always 0, or there is a bug. */
+  repairs: number
 }
 
 const WAIT_SWEEP_MS = 50
@@ -124,9 +130,11 @@ export class Replicator {
   readonly primary: Primary
   readonly inbox: StageInbox
   readonly outbox: StageOutbox
-  readonly counters: ReplicationCounters = { lagging: 0, diverged: 0, rolledBackWrites: 0 }
+  readonly counters: ReplicationCounters = { lagging: 0, diverged: 0, rolledBackWrites: 0, repairs: 0 }
   readonly leadership: Leadership
   readonly reads: ReadGate
+  readonly antiEntropy: AntiEntropy
+  readonly #moves: PrimaryMoves
   readonly proposals: Proposals
   readonly #grants: LeaseGrants
   readonly #follower: LogFollower
@@ -286,6 +294,18 @@ export class Replicator {
       sendsIds: keeps(brokenRules, 'ids-in-sync'),
       promotesWhole: keeps(brokenRules, 'promote-only-whole'),
     })
+    this.#moves = new PrimaryMoves({
+      clock,
+      scheduler,
+      proposals: this.proposals,
+      flushSoon: () => this.flushSoon(),
+    })
+    this.antiEntropy = new AntiEntropy({
+      engine,
+      peer: (node) => this.#peers[node],
+      replica: (partition) => this.#replicas[partition],
+      differs: (replica, member, buckets) => this.#differs(replica, member, buckets),
+    })
     this.#learning = new SyncTarget({
       engine,
       applier: this.applier,
@@ -426,6 +446,9 @@ export class Replicator {
       case FrameType.syncEnd:
         this.#learning.end(receiver.node, body)
         return
+      case FrameType.compare:
+        receiver.send(this.antiEntropy.answer(receiver.node, decodeCompare(r)))
+        return
       default:
         throw unexpectedFrame(body)
     }
@@ -447,9 +470,23 @@ export class Replicator {
       case FrameType.syncState:
         this.syncs.answered(node, decodeSyncState(new ByteReader(body, 1)))
         return
+      case FrameType.compared:
+        this.antiEntropy.answered(node, decodeCompared(new ByteReader(body, 1)))
+        return
       default:
         throw unexpectedFrame(body)
     }
+  }
+
+  /**
+   * Begins to hand a partition over to another member of its in-sync set; to be called at its primary. It ends in a
+   * topology that says so, or after a second as if nothing had been.
+   * @returns false when that can't be now: this node does not serve the partition, the member is far behind, or earlier sets are
+   *   not settled yet
+   */
+  movePrimary(partition: number, node: NodeIndex): boolean {
+    const replica = this.#replicas[partition]
+    return replica !== undefined && this.#moves.begin(replica, node)
   }
 
   /** Whether the peer is linked and answers. */
@@ -518,6 +555,7 @@ export class Replicator {
     this.#lazyTimer?.cancel()
     this.leadership.close()
     this.syncs.close()
+    this.#moves.close()
     this.reads.close()
     const error = new CacheError(
       'OUTCOME_UNKNOWN',
@@ -646,6 +684,7 @@ export class Replicator {
       advanced: (replica) => {
         replica.advance()
         if (replica.heldSequence >= replica.settleSequence) this.leadership.advanced(replica)
+        if (replica.frozen) this.#moves.advanced(replica)
       },
       full: (replica, member) => {
         // A set of two waits until there is room; a larger one goes on without.
@@ -674,6 +713,17 @@ export class Replicator {
       partition: replica.partition,
       what,
     })
+  }
+
+  /** Should never be: the replica is taken out, and brought up again by what differs. */
+  #differs(replica: Replica, member: Member, buckets: number): void {
+    this.counters.repairs++
+    this.#ports.log.error('a replica holds something else than its primary: please report it', {
+      partition: replica.partition,
+      node: this.#topology?.nodes[member.node]?.nodeId,
+      buckets,
+    })
+    this.#leftOut(replica, member, 'it holds something else than its primary')
   }
 
   #rolledBack(replica: Replica, writes: number): void {
@@ -810,6 +860,7 @@ export class Replicator {
     const formerPrimary = replica.primary
     const wasPrimary = replica.role === 'primary'
     if (formerPrimary !== primary) this.#captureLease(replica)
+    this.#moves.end(replica)
     replica.enter(partitionEpoch, role, primary, inSync, this.#keepsAcks)
     replica.enteredMs = this.#ports.clock.monotonicMs()
     if (wasPrimary && role.kind !== 'primary') this.#stopServing(replica)
@@ -827,7 +878,7 @@ export class Replicator {
 
   /** Outcomes that wait were applied here: whether they last is for the next primary to know ◆. */
   #stopServing(replica: Replica): void {
-    replica.frozen = false
+    this.#moves.end(replica)
     const notPrimary = new CacheError('NOT_PRIMARY', 'another node became primary: ask there')
     replica.abandon(
       this.#unknownIfApplied
@@ -853,6 +904,8 @@ export class Replicator {
     this.leadership.forget(replica)
     this.#stopServing(replica)
     this.#receivers.get(replica.primary)?.revoke(partition, partitionEpoch, replica.lastSequence)
+    // Whoever still has the replica in hand finds one without a say.
+    replica.enter(partitionEpoch, BACKUP, NO_NODE, [])
     this.#replicas[partition] = undefined
     this.#dropping.set(partition, retain && memory.level === 'normal' ? nowMs + RETAIN_MS : nowMs)
     this.#dropSoon()
@@ -975,6 +1028,7 @@ export class Replicator {
     }
     this.leadership.tick(this.#primaries)
     this.syncs.tick()
+    this.antiEntropy.tick(this.#primaries, HEARTBEAT_MS)
     if (this.#dropping.size > 0) this.#dropSoon()
   }
 

@@ -256,6 +256,7 @@ export class SyncSource {
 
   /** One slice of work. */
   #pump(): void {
+    this.#forgetGone()
     const { clock, sessionsMax } = this.#ports
     const nowMs = clock.monotonicMs()
     let active = 0
