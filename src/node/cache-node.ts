@@ -7,9 +7,9 @@
 
 import { GrpcDialer } from '../adapters/grpc/dialer.ts'
 import { HealthService, reflectionService } from '../adapters/grpc/health.ts'
-import { cacheServiceOf, loadProtos } from '../adapters/grpc/proto.ts'
+import { adminServiceOf, cacheServiceOf, loadProtos } from '../adapters/grpc/proto.ts'
 import { GrpcServer } from '../adapters/grpc/server.ts'
-import { unaryService } from '../adapters/grpc/unary-service.ts'
+import { adminService, unaryService } from '../adapters/grpc/unary-service.ts'
 import { LevelStore } from '../adapters/level/level-store.ts'
 import { systemClock } from '../adapters/system/clock.ts'
 import { createSystemLog } from '../adapters/system/log.ts'
@@ -26,6 +26,7 @@ import { CacheError, toCacheError } from '../kernel/errors.ts'
 import type { Log } from '../kernel/log.ts'
 import { MemoryStore } from '../kernel/memory-store.ts'
 import { every, type Timer } from '../kernel/scheduler.ts'
+import { AdminService } from './admin/admin-service.ts'
 import { CompositeDialer } from './gateway/composite-dialer.ts'
 import { Gateway } from './gateway/gateway.ts'
 import { GatewayClient } from './gateway/gateway-client.ts'
@@ -57,8 +58,12 @@ export class CacheNode implements AsyncDisposable {
   readonly #dialer: GrpcDialer
   readonly #store: DurableStore
   readonly #gatewayClient: GatewayClient
+  readonly #admin: AdminService
   readonly #health: HealthService
   readonly #log: Log
+  /** Resolves with why the node can't go on, when that happens: it is to be closed, and may be started again. */
+  readonly failed: Promise<CacheError>
+  #fail: ((error: CacheError) => void) | undefined
   #stateCheck: Timer | undefined
   #closing: Promise<void> | undefined
 
@@ -68,6 +73,7 @@ export class CacheNode implements AsyncDisposable {
     dialer: GrpcDialer
     store: DurableStore
     gatewayClient: GatewayClient
+    admin: AdminService
     health: HealthService
     log: Log
   }) {
@@ -76,8 +82,12 @@ export class CacheNode implements AsyncDisposable {
     this.#dialer = parts.dialer
     this.#store = parts.store
     this.#gatewayClient = parts.gatewayClient
+    this.#admin = parts.admin
     this.#health = parts.health
     this.#log = parts.log
+    this.failed = new Promise((resolve) => {
+      this.#fail = resolve
+    })
     this.#report()
   }
 
@@ -133,6 +143,12 @@ export class CacheNode implements AsyncDisposable {
       (region, prefix) => gatewayClient.region(region, prefix),
       config.limits.valueBytesMax,
     )
+    const admin = new AdminService({
+      control: core.desk,
+      nodeId,
+      clock: systemClock,
+      scheduler: systemScheduler,
+    })
     const health = new HealthService()
     const protos = loadProtos()
     const server = await GrpcServer.listen(node.address, {
@@ -142,11 +158,16 @@ export class CacheNode implements AsyncDisposable {
         cluster: STREAMS_PER_PEER * Math.max(PEERS_MIN, 2 * config.nodes.length),
       },
       messageBytesMax: Math.max(4 * MIB, config.limits.valueBytesMax + MIB),
-      services: [unaryService(cacheServiceOf(protos), gateway), health.service, reflectionService(protos)],
+      services: [
+        unaryService(cacheServiceOf(protos), gateway),
+        adminService(adminServiceOf(protos), admin),
+        health.service,
+        reflectionService(protos),
+      ],
     })
     core.start()
     log.info('listening', { address: node.address, incarnation: core.incarnation, pid: process.pid })
-    return new CacheNode({ core, server, dialer, store, gatewayClient, health, log })
+    return new CacheNode({ core, server, dialer, store, gatewayClient, admin, health, log })
   }
 
   get nodeId(): string {
@@ -200,7 +221,9 @@ export class CacheNode implements AsyncDisposable {
     while (!this.#core.drain() && systemClock.monotonicMs() < deadlineMs) {
       await new Promise<void>((resolve) => systemScheduler.after(10, resolve))
     }
+    this.#admin.close()
     await this.#gatewayClient.close()
+    await this.#core.leave()
     this.#core.close()
     await this.#server.close(Math.max(0, Math.min(500, deadlineMs - systemClock.monotonicMs())))
     this.#dialer.close()
@@ -211,6 +234,8 @@ export class CacheNode implements AsyncDisposable {
   }
 
   #report(): void {
+    const { failure } = this.#core
+    if (failure !== undefined) this.#fail?.(failure)
     const { state } = this.#core.status()
     this.#health.answering = state === 'serving' || state === 'no-role'
     this.#health.holdsReplicas = state === 'serving'

@@ -9,7 +9,7 @@ const FOLDER = fileURLToPath(new URL('../../../proto', import.meta.url))
 
 /** Messages as plain objects: fields in camel case, enums by name, unset members of a `oneof` left out. */
 export function loadProtos(): PackageDefinition {
-  return loadSync(['cache.proto', healthProto], {
+  return loadSync(['cache.proto', 'admin.proto', healthProto], {
     includeDirs: [FOLDER],
     longs: Number,
     enums: String,
@@ -20,4 +20,8 @@ export function loadProtos(): PackageDefinition {
 
 export function cacheServiceOf(protos: PackageDefinition): ServiceDefinition {
   return protos['ringcache.v1.Cache'] as ServiceDefinition
+}
+
+export function adminServiceOf(protos: PackageDefinition): ServiceDefinition {
+  return protos['ringcache.v1.Admin'] as ServiceDefinition
 }

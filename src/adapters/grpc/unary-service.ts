@@ -1,5 +1,5 @@
 /**
- * Serves the unary calls of proto/cache.proto: deadlines and cancellation go in, errors come out as a gRPC status with the
+ * Serves the unary calls of proto/cache.proto and proto/admin.proto: deadlines and cancellation go in, errors come out as a gRPC status with the
  * error's code in the trailer `ringcache-code`.
  */
 
@@ -13,14 +13,15 @@ import {
 import type { ServiceDefinition } from '@grpc/proto-loader'
 import { CacheError, ERROR_KINDS, toCacheError } from '../../kernel/errors.ts'
 import type { CacheService, CallContext } from '../../node/gateway/cache-service.ts'
+import { ADMIN_METHODS, type AdminApi } from '../../wire/admin.ts'
 import type { GrpcService } from './server.ts'
 
 /** Names the error in the trailers of a failed call. */
-const CODE_TRAILER = 'ringcache-code'
+export const CODE_TRAILER = 'ringcache-code'
 /** Unary calls under way at one time. */
 const CALLS_MAX = 1024
 
-const METHODS = [
+const CACHE_METHODS = [
   'get',
   'set',
   'delete',
@@ -37,10 +38,30 @@ type UnaryCall = ServerUnaryCall<object, object>
 
 /** @param definition of `ringcache.v1.Cache`; its Exchange method is served by GrpcServer itself. */
 export function unaryService(definition: ServiceDefinition, service: CacheService): GrpcService {
+  const { Exchange: _, ...methods } = definition
+  return serveMethods(methods, CACHE_METHODS, (method, request, context) => {
+    const handler = service[method] as (request: object, context: CallContext) => Promise<object>
+    return handler.call(service, request, context)
+  })
+}
+
+/** @param definition of `ringcache.v1.Admin` */
+export function adminService(definition: ServiceDefinition, service: AdminApi): GrpcService {
+  return serveMethods(definition, ADMIN_METHODS, (method, request) => {
+    const handler = service[method] as (request: object) => Promise<object>
+    return handler.call(service, request)
+  })
+}
+
+function serveMethods<Method extends string>(
+  definition: ServiceDefinition,
+  names: readonly Method[],
+  handle: (method: Method, request: object, context: CallContext) => Promise<object>,
+): GrpcService {
   let calls = 0
 
   const serve =
-    (method: (typeof METHODS)[number]) =>
+    (method: Method) =>
     (call: UnaryCall, reply: sendUnaryData<object>): void => {
       if (calls >= CALLS_MAX) {
         reply(
@@ -54,8 +75,7 @@ export function unaryService(definition: ServiceDefinition, service: CacheServic
         return
       }
       calls++
-      const handler = service[method] as (request: object, context: CallContext) => Promise<object>
-      handler.call(service, call.request, contextOf(call)).then(
+      handle(method, call.request, contextOf(call)).then(
         (message) => {
           calls--
           reply(null, message)
@@ -68,10 +88,9 @@ export function unaryService(definition: ServiceDefinition, service: CacheServic
     }
 
   return (server) => {
-    const { Exchange: _, ...methods } = definition
     const implementation: UntypedServiceImplementation = {}
-    for (const method of METHODS) implementation[method] = serve(method)
-    server.addService(methods, implementation)
+    for (const method of names) implementation[method] = serve(method)
+    server.addService(definition, implementation)
   }
 }
 
