@@ -1,6 +1,7 @@
 /** `ringcache start`: runs one node of a cluster in this process until it is told to stop. */
 
 import { Command } from 'commander'
+import { systemScheduler } from '../adapters/system/scheduler.ts'
 import { CacheNode } from '../node/cache-node.ts'
 
 /** Before a node that could not go on is started again. */
@@ -40,7 +41,7 @@ export function startCommand(): Command {
           process.exit(failure.code === 'CONFIGURATION' ? 1 : 3)
         }
         await node.close()
-        await new Promise((resolve) => setTimeout(resolve, AGAIN_AFTER_MS))
+        await new Promise<void>((resolve) => systemScheduler.after(AGAIN_AFTER_MS, resolve))
         if (stopping) return
         node = await CacheNode.start({ config, nodeId })
       }

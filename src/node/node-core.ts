@@ -13,7 +13,7 @@ import { type Random, randomHex } from '../kernel/random.ts'
 import type { BrokenRules } from '../kernel/rule-switch.ts'
 import { every, type Scheduler, type Timer } from '../kernel/scheduler.ts'
 import type { Uncompress } from '../replication/atomic-group.ts'
-import type { NodeIndex, Topology } from '../topology/topology.ts'
+import { isUp, type NodeIndex, type Topology } from '../topology/topology.ts'
 import type { Hello } from '../wire/handshake.ts'
 import type { ReplicaPosition } from '../wire/peer-frames.ts'
 import type { Accept, Dialer, FrameHandler, FrameStream, StreamService } from '../wire/transport.ts'
@@ -72,6 +72,9 @@ export interface NodeStatus {
 }
 
 const OBSERVE_MS = 500
+/** How long a node that stops goes on voting for those that take over from it. */
+const LEAVE_MS = 2000
+const LEAVE_CHECK_MS = 10
 
 export class NodeCore implements PeerLinkHandler {
   readonly options: NodeOptions
@@ -242,15 +245,37 @@ export class NodeCore implements PeerLinkHandler {
     return true
   }
 
+  /**
+   * Stops serving and says goodbye, so that others take over at once what this node was responsible for. It votes until they have, or
+   * for two seconds; then call `close`.
+   */
+  async leave(): Promise<void> {
+    if (this.#state === 'stopped') return
+    const { scheduler, clock } = this.#ports
+    const untilMs = clock.monotonicMs() + LEAVE_MS
+    this.#stopServing()
+    await this.#gossip.leave()
+    const isAwaited = (): boolean => {
+      const { topology, self } = this.#control
+      const others = topology?.nodes.some((node, index) => index !== self && isUp(node.state))
+      return others === true && isUp(topology?.nodes[self]?.state) && clock.monotonicMs() < untilMs
+    }
+    while (isAwaited()) await new Promise<void>((resolve) => scheduler.after(LEAVE_CHECK_MS, resolve))
+  }
+
   close(): void {
+    this.#stopServing()
+    this.#gossip.close()
+    this.#control.close()
+    for (const session of [...this.#peerSessions]) session.close()
+  }
+
+  #stopServing(): void {
     if (this.#state === 'stopped') return
     this.#state = 'stopped'
     this.#timer?.cancel()
-    this.#gossip.close()
-    this.#control.close()
     this.#plane?.close()
     for (const session of [...this.#sessions]) session.close()
-    for (const session of [...this.#peerSessions]) session.close()
     for (const link of this.#links.values()) link.close()
   }
 
@@ -292,6 +317,7 @@ export class NodeCore implements PeerLinkHandler {
   /** A newer topology: roles, links to peers and what clients know follow it. */
   #adopted(topology: Topology, encoded: Uint8Array, self: NodeIndex): void {
     const { clock, scheduler, log, uncompress } = this.#ports
+    if (this.#state === 'stopped') return
     this.#dropLinks(topology, self)
     let plane = this.#plane
     if (plane === undefined) {
@@ -377,8 +403,7 @@ export class NodeCore implements PeerLinkHandler {
   #stateName(): NodeStatus['state'] {
     if (this.#state === 'stopped') return 'stopped'
     if (this.#plane === undefined) return 'starting'
-    const state = this.#control.topology?.nodes[this.#control.self]?.state
-    return state === 'active' || state === 'leaving' ? 'serving' : 'no-role'
+    return isUp(this.#control.topology?.nodes[this.#control.self]?.state) ? 'serving' : 'no-role'
   }
 
   #peers(): PeerStatus[] {
