@@ -41,7 +41,7 @@ const EXPECTED: ReadonlySet<ErrorCode> = new Set([
 const LATE_MS = 100
 
 /** Whether nodes answer linearizable reads. Without, only reads of a quiet cluster are noted. */
-const LINEARIZABLE_READS: boolean = false
+const LINEARIZABLE_READS: boolean = true
 
 /** The keys of a run, and every value that anybody may have written to them. */
 export class KeySpace {

@@ -14,7 +14,6 @@ import { answeredFromTable, type Coverage, noCoverage } from './coverage.ts'
 import { Faults } from './faults.ts'
 import { unhealed } from './healing.ts'
 import { Invariants } from './invariants.ts'
-import { repair } from './repair.ts'
 import { RunLog } from './run-log.ts'
 import { drawScenario, type RunOptions, type Scenario } from './scenario.ts'
 import { TopologyWatch } from './topology-watch.ts'
@@ -82,7 +81,6 @@ class Run {
     try {
       await this.#cluster.start()
       time.afterEvent = () => this.#invariants.check()
-      repair(this.#cluster)
       await this.#operate()
       await this.#heal()
     } catch (error) {
