@@ -3,8 +3,8 @@
  * ringcache with three nodes beside a Redis Cluster of three masters and three replicas, the same driver on both: sets and gets at
  * a fixed rate on 200 keys, each due at its moment whatever became of those before.
  *
- * Columns: *window*, from the first call that failed or took longer than the threshold to the end of the last one, over all keys;
- * *no success*, from the fault to the first answer for a key of that primary; *others*, the longest call on other keys.
+ * Columns: *window*, the longest time in which calls failed or took longer than the threshold, without 200 ms of peace, over all
+ * keys (test/chaos/report/windows.ts); *no success*, from the fault to the first answer for a key of that primary; *others*, the longest call on other keys.
  */
 
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'

@@ -1,8 +1,7 @@
 /** What the driver saw of each fault, and the figures over all faults of a kind. */
 
 import type { Samples } from '../../test/chaos/client/messages.ts'
-import type { Span } from '../../test/chaos/report/windows.ts'
-import { windowIn } from '../../test/chaos/report/windows.ts'
+import { type Episode, type Span, windowIn } from '../../test/chaos/report/windows.ts'
 
 /** One fault. Times are milliseconds of the run's clock. */
 export interface Injection {
@@ -20,14 +19,18 @@ export interface Injection {
 
 export interface InjectionFigures {
   readonly node: string
-  /** From the first call that failed or was late to the end of the last one, all keys. */
+  /** The longest episode of calls that failed or were late, over all keys. */
   readonly windowMs: number
+  /** All episodes together. */
+  readonly badMs: number
   /** From the fault to the first answer that a key of the node got. */
   readonly noSuccessMs: number
   /** The longest a call on another key took. */
   readonly othersLongestMs: number
   readonly errors: number
   readonly unknown: number
+  readonly wholeAfterMs: number
+  readonly episodes: readonly Episode[]
 }
 
 export interface FailoverFigures {
@@ -68,18 +71,26 @@ export function analyse(
 function figuresOf(samples: Samples, injection: Injection, stallMs: number): InjectionFigures {
   const { node, startMs, atMs, wholeMs, isHit } = injection
   const span: Span = { fromMs: startMs, toMs: wholeMs }
-  const { windowMs, errors, unknown } = windowIn([samples], span, stallMs)
+  const all = windowIn([samples], span, stallMs)
+  const others = windowIn([samples], span, stallMs, ({ group }, at) => isHit[group[at] as number] !== true)
   let firstSuccessMs = wholeMs
-  let othersLongestMs = 0
   for (let at = 0; at < samples.dueMs.length; at++) {
-    const due = samples.dueMs[at] as number
-    const end = samples.endMs[at] as number
-    if (end < atMs || due > wholeMs) continue
-    if (isHit[samples.group[at] as number] !== true) othersLongestMs = Math.max(othersLongestMs, end - due)
+    const [due, end] = [samples.dueMs[at] as number, samples.endMs[at] as number]
     // What was under way when the fault came may still be answered by the node itself.
-    else if (samples.outcome[at] === 0 && due >= atMs) firstSuccessMs = Math.min(firstSuccessMs, end)
+    if (due < atMs || due > wholeMs || samples.outcome[at] !== 0) continue
+    if (isHit[samples.group[at] as number] === true) firstSuccessMs = Math.min(firstSuccessMs, end)
   }
-  return { node, windowMs, noSuccessMs: firstSuccessMs - atMs, othersLongestMs, errors, unknown }
+  return {
+    node,
+    windowMs: all.windowMs,
+    badMs: all.badMs,
+    noSuccessMs: firstSuccessMs - atMs,
+    othersLongestMs: others.longestMs,
+    errors: all.errors,
+    unknown: all.unknown,
+    wholeAfterMs: wholeMs - startMs,
+    episodes: all.episodes,
+  }
 }
 
 function median(values: readonly number[]): number {

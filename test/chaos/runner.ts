@@ -64,6 +64,7 @@ export async function runChaos(options: ChaosOptions, folder: string): Promise<C
     clients: ends,
     random: new SeededRandom(options.seed),
     untilSafe: () => safety.wait(),
+    leaders: () => clients.first.call('leaders', null),
   })
   const results = await clients.stop()
   const ledger = await clients.readLedger()

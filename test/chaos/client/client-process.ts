@@ -93,6 +93,10 @@ class ChaosClient {
     }
   }
 
+  async leaders(): Promise<readonly string[]> {
+    return this.#require(this.#watch).leaders()
+  }
+
   async close(): Promise<null> {
     await Promise.all([this.#cache?.close(), this.#watch?.close()])
     return null
@@ -126,5 +130,6 @@ serveMethods<ClientMethods>({
   stop: () => client.stop(),
   readLedger: () => client.readLedger(),
   probe: (params) => client.probe(params),
+  leaders: () => client.leaders(),
   close: () => client.close(),
 })

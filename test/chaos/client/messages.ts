@@ -77,5 +77,7 @@ export interface ClientMethods {
   readLedger: { params: null; result: LedgerVerdict }
   /** Why the cluster is not whole as a client sees it: copies are missing, or writes to all of them fail. */
   probe: { params: { timeoutMs: number }; result: { problem: string | undefined } }
+  /** Nodes that are the primary of some partition. */
+  leaders: { params: null; result: readonly string[] }
   close: { params: null; result: null }
 }

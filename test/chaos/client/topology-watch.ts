@@ -48,6 +48,12 @@ export class TopologyWatch {
     })
   }
 
+  /** Nodes that are the primary of some partition. */
+  leaders(): readonly string[] {
+    const { nodes, partitions } = this.#core.router.topology
+    return [...new Set(partitions.flatMap(({ primary }) => nodes[primary]?.nodeId ?? []))].sort()
+  }
+
   /** What is missing, or undefined when every partition has all its copies in sync and none on the way. */
   problem(): string | undefined {
     return missingCopies(this.#core.router.topology)

@@ -10,6 +10,8 @@ export interface FaultContext {
   readonly network: ChaosNetwork
   readonly clients: readonly End[]
   readonly random: Random
+  /** Nodes that are the primary of some partition. */
+  leaders(): Promise<readonly End[]>
   /** Waits until every partition is served and fully replicated. @throws when that takes too long. */
   untilSafe(): Promise<void>
 }
@@ -26,8 +28,12 @@ export interface Fault {
 /** A fault's own failure to do its work: the run fails, whatever the cluster did. */
 export class FaultError extends Error {}
 
-export function anyNode({ cluster, random }: FaultContext): ChaosNode {
-  return pick(random, cluster.running)
+/** One that runs; more often than not a primary, for that is where faults hurt. */
+export async function anyNode({ cluster, random, leaders }: FaultContext): Promise<ChaosNode> {
+  const leading = await leaders()
+  const primaries = cluster.running.filter(({ id }) => leading.includes(id))
+  const wantsPrimary = integerBetween(random, 0, 3) > 0 && primaries.length > 0
+  return pick(random, wantsPrimary ? primaries : cluster.running)
 }
 
 export function pick<T>(random: Random, list: readonly T[]): T {

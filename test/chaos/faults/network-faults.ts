@@ -14,7 +14,7 @@ export const cut: Fault = {
   problem: needsCuts,
   inject: async (context) => {
     const { cluster, random } = context
-    const one = anyNode(context).id
+    const one = (await anyNode(context)).id
     const other = pick(
       random,
       cluster.running.map((node) => node.id).filter((id) => id !== one),
@@ -29,7 +29,7 @@ export const isolate: Fault = {
   about: 'a node reaches no other node for 1 to 8 s; clients reach it',
   problem: needsCuts,
   inject: async (context) => {
-    const { id } = anyNode(context)
+    const { id } = await anyNode(context)
     const cutMs = between(context.random, CUT_MS_MIN, CUT_MS_MAX)
     await withCuts(
       context,
@@ -44,7 +44,7 @@ export const away: Fault = {
   about: 'a node reaches neither nodes nor clients for 1 to 8 s',
   problem: needsCuts,
   inject: async (context) => {
-    const { id } = anyNode(context)
+    const { id } = await anyNode(context)
     const cutMs = between(context.random, CUT_MS_MIN, CUT_MS_MAX)
     const ends = [...others(context, id), ...context.clients]
     await withCuts(
@@ -60,7 +60,7 @@ export const oneWay: Fault = {
   about: 'what a node sends to the other nodes is lost, or what they send to it, for 1 to 8 s',
   problem: needsCuts,
   inject: async (context) => {
-    const { id } = anyNode(context)
+    const { id } = await anyNode(context)
     const cutMs = between(context.random, CUT_MS_MIN, CUT_MS_MAX)
     const sends = between(context.random, 0, 1) === 0
     const ways = others(context, id).map((other): Way => (sends ? [id, other] : [other, id]))
@@ -74,7 +74,7 @@ export const clientCut: Fault = {
   problem: needsCuts,
   inject: async (context) => {
     const client = pick(context.random, context.clients)
-    const node = anyNode(context).id
+    const node = (await anyNode(context)).id
     const cutMs = between(context.random, CUT_MS_MIN, CUT_MS_MAX)
     await withCuts(context, both(client, node), cutMs)
     return `${client} – ${node} for ${seconds(cutMs)}`
@@ -87,7 +87,7 @@ export const delay: Fault = {
     network.abilities.delay ? undefined : `this network has no delays (${network.kind}); use --network proxy`,
   inject: async (context) => {
     const { network, clients, random } = context
-    const { id } = anyNode(context)
+    const { id } = await anyNode(context)
     const delayMs = between(random, DELAY_MS_MIN, DELAY_MS_MAX)
     const heldMs = between(random, CUT_MS_MIN, CUT_MS_MAX)
     const ways = [...others(context, id), ...clients].flatMap((other) => both(id, other))
@@ -103,7 +103,7 @@ export const reset: Fault = {
   problem: ({ network }) =>
     network.abilities.reset ? undefined : `connections can't be reset in this network (${network.kind})`,
   inject: async (context) => {
-    const { id } = anyNode(context)
+    const { id } = await anyNode(context)
     for (const other of [...others(context, id), ...context.clients]) await context.network.reset(id, other)
     return id
   },

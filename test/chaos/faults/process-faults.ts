@@ -21,7 +21,7 @@ export const restart: Fault = {
   about: 'SIGTERM of a node, which ends in order, and is started again at once',
   problem: always,
   inject: async (context) => {
-    const node = anyNode(context)
+    const node = await anyNode(context)
     await node.stop()
     await node.start()
     return node.id
@@ -54,7 +54,7 @@ export const rolling: Fault = {
 }
 
 async function crash(context: FaultContext, loseDisk: boolean): Promise<string> {
-  const node = anyNode(context)
+  const node = await anyNode(context)
   const downMs = between(context.random, 500, 4_000)
   await node.kill()
   await sleep(downMs)
@@ -64,7 +64,7 @@ async function crash(context: FaultContext, loseDisk: boolean): Promise<string> 
 }
 
 async function pause(context: FaultContext, pauseMs: number): Promise<string> {
-  const node = anyNode(context)
+  const node = await anyNode(context)
   node.pause()
   await sleep(pauseMs)
   node.resume()
