@@ -14,6 +14,8 @@ import { setsToHold, validInSync } from '../../../src/topology/validity.ts'
 import { answeredFromTable, type Coverage } from './coverage.ts'
 import type { TopologyWatch } from './topology-watch.ts'
 
+const TEND_EVERY_MS = 200
+
 type Fault = readonly [weight: number, name: string, strike: () => void]
 
 export interface FaultPorts {
@@ -68,6 +70,21 @@ export class Faults {
       if (this.#over) return
       this.#strike()
       this.start()
+    })
+  }
+
+  /** Starts anew what can't go on, as a supervisor of processes does. */
+  tend(): void {
+    const { cluster } = this.#ports
+    cluster.time.after(TEND_EVERY_MS, () => {
+      for (const node of cluster.nodes) {
+        if (node.core?.failure === undefined || node.host.paused) continue
+        cluster.killNode(node)
+        cluster.time.after(TEND_EVERY_MS, () => {
+          if (node.core === undefined) this.#restart(node)
+        })
+      }
+      this.tend()
     })
   }
 
@@ -191,7 +208,9 @@ export class Faults {
   }
 
   #fullDisk(): void {
-    const { disk } = this.#anyNode()
+    const { disk, core } = this.#anyNode()
+    // A node that can't write what it promises ends.
+    if (core !== undefined && !this.#mayLose(core.incarnation)) return
     disk.full = true
     this.#ports.cluster.time.after(this.#lasting(), () => {
       disk.full = false
@@ -256,8 +275,8 @@ export class Faults {
     const topology = watch.newest
     if (topology === undefined) return false
     const alive = new Set<string>()
-    for (const { core } of cluster.nodes)
-      if (core !== undefined && core.incarnation !== incarnation) alive.add(core.incarnation)
+    for (const { core, disk } of cluster.nodes)
+      if (core !== undefined && core.incarnation !== incarnation && !disk.full) alive.add(core.incarnation)
     return topology.partitions.every((partition, index) => {
       const sets = setsToHold(partition)
       const left = partition.inSync.filter((node) => alive.has(topology.nodes[node]?.incarnation ?? ''))

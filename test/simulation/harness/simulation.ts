@@ -106,6 +106,7 @@ class Run {
     })
     const churning = churn ? await this.#churn() : undefined
     faults.start()
+    faults.tend()
     const untilMs = this.#cluster.time.monotonicMs() + RUN_MS_MAX
     const enough = (): boolean =>
       this.#cluster.time.monotonicMs() > untilMs ||
