@@ -84,6 +84,8 @@ const ATOMIC_SLACK_BYTES = 4 * 1024 * 1024
 const NO_NUMBER: number = Number.NaN
 
 export class Primary {
+  /** Retries that were answered with what their first attempt came to. */
+  answeredFromTable = 0
   readonly #ports: PrimaryPorts
   readonly #effect: ByteWriter = new ByteWriter(4096)
   readonly #value: ByteWriter = new ByteWriter(64)
@@ -201,6 +203,7 @@ export class Primary {
 
   /** Answers a retry with what its first attempt came to. */
   #repeat(replica: Replica, session: SessionOutcomes, outcome: Outcome, durability: Durability): void {
+    this.answeredFromTable++
     if (session.foundPartition !== replica.partition) {
       throw new CacheError('INVALID_ARGUMENT', 'an operation id was used for two keys')
     }

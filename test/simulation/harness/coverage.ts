@@ -27,7 +27,7 @@ export interface Coverage {
 
 /** Retries that this process answered with what it kept of the first attempt. */
 export function answeredFromTable(core: NodeCore | undefined): number {
-  return core?.dataPlane?.replicator.counters.answeredFromTable ?? 0
+  return core?.dataPlane?.replicator.primary.answeredFromTable ?? 0
 }
 
 export type Counter = keyof Coverage

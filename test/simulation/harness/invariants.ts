@@ -98,9 +98,22 @@ export class Invariants {
   #served(at: string, core: NodeCore, { partition, partitionEpoch }: Replica): void {
     const name = `${partition}@${partitionEpoch}`
     const server = this.#servers.get(name)
-    if (server === undefined) this.#servers.set(name, core.incarnation)
-    else if (server !== core.incarnation)
+    if (server === undefined) {
+      this.#servers.set(name, core.incarnation)
+      this.#leaseIsOver(at, core, partition)
+    } else if (server !== core.incarnation)
       this.#log.violation(`${at}: serves epoch ${partitionEpoch} as another process did`)
+  }
+
+  /** Whoever begins to serve is alone: no other process could still answer as primary by its lease. */
+  #leaseIsOver(at: string, core: NodeCore, partition: number): void {
+    for (const { nodeId, core: other } of this.#cluster.nodes) {
+      if (other === undefined || other === core) continue
+      const replicator = other.dataPlane?.replicator
+      const replica = replicator?.replica(partition)
+      if (replica !== undefined && replicator?.reads.hasLease(replica))
+        this.#log.violation(`${at}: begins to serve while ${nodeId} holds a lease`)
+    }
   }
 
   /** Replicas whose last entry is the same hold the same. */
