@@ -81,7 +81,7 @@ function dropCommand(): Command {
 
 function withSettings(command: Command): Command {
   return withSharedOptions(command)
-    .option('--size <bytes>', 'what it may hold in the whole cluster, such as 2GiB; 0: no limit', bytes)
+    .option('--size <bytes>', 'what it may hold in the whole cluster, such as 2gb; 0: no limit', bytes)
     .option('--entries <count>', 'entries it may hold in the whole cluster; 0: no limit', integer)
     .option('--ttl <duration>', 'time to live of entries written without one; 0: none', duration)
     .option('--policy <name>', 'lru or fifo')
