@@ -27,6 +27,7 @@ const MOVED: ReadonlySet<ErrorCode> = new Set([
   'NO_ROLE',
   'STALE_EPOCH',
   'NOT_READY',
+  'NOT_ENOUGH_REPLICAS',
   'UNAVAILABLE',
 ])
 const TRANSIENT: ReadonlySet<ErrorCode> = new Set([
@@ -34,9 +35,13 @@ const TRANSIENT: ReadonlySet<ErrorCode> = new Set([
   'NO_ROLE',
   'STALE_EPOCH',
   'NOT_READY',
+  'NOT_ENOUGH_REPLICAS',
   'OVERLOADED',
   'UNAVAILABLE',
 ])
+
+/** So often is asked again where too few replicas follow: about a second, in which those of a new set are linked. */
+const REPLICAS_ATTEMPTS_MAX = 14
 
 /** Whether this failure may go away by itself. */
 export function isTransient(error: CacheError): boolean {
@@ -45,6 +50,7 @@ export function isTransient(error: CacheError): boolean {
 
 export function defaultRetryPolicy(random: Random): RetryPolicy {
   return (attempt, error) => {
+    if (error.code === 'NOT_ENOUGH_REPLICAS' && attempt > REPLICAS_ATTEMPTS_MAX) return false
     const maxMs = MOVED.has(error.code) ? MOVED_DELAY_MAX_MS : DELAY_MAX_MS
     const ceilingMs = Math.min(maxMs, DELAY_MIN_MS * 2 ** Math.min(10, attempt - 1))
     return ceilingMs * (0.5 + 0.5 * uniform(random))

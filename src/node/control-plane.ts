@@ -169,9 +169,15 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
     return this.#contact.contactMs
   }
 
+  /** Whether that process has ended for certain: as gossip saw, or because a later process of its node is known. */
   isProvenDead(node: NodeIndex): boolean {
-    const record = this.#chain.topology?.nodes[node]
-    return record !== undefined && this.#ports.liveness.isProvenDead(record.nodeId, record.incarnation)
+    const { topology } = this.#chain
+    const record = topology?.nodes[node]
+    if (topology === undefined || record === undefined) return false
+    const { nodeId, incarnation, state } = record
+    if (nodeId === this.#options.nodeId) return incarnation !== this.#incarnation
+    if (this.#ports.liveness.isProvenDead(nodeId, incarnation)) return true
+    return state === 'gone' && topology.nodes.some((one) => one.nodeId === nodeId && one.state !== 'gone')
   }
 
   /** Fire and forget: what comes of it shows in a later topology. */

@@ -384,7 +384,7 @@ export class NodeCore implements PeerLinkHandler {
     this.#gossip.setPeers(others)
     this.#gossip.expect(others.filter((node) => node.state !== 'failed'))
     this.#liveness.keep((nodeId, incarnation) =>
-      others.some((node) => node.nodeId === nodeId && node.incarnation === incarnation),
+      topology.nodes.some((node) => node.nodeId === nodeId && node.incarnation === incarnation),
     )
   }
 
