@@ -77,11 +77,13 @@ export class DriverDuties {
     const primaries = new Array<number>(topology.nodes.length).fill(0)
     for (const { primary } of topology.partitions) primaries[primary] = (primaries[primary] ?? 0) + 1
     topology.partitions.forEach((partition, p) => {
-      if (!isBlocked(topology, partition) || !lacksValidSet(topology, partition)) return
+      if (!lacksValidSet(topology, partition)) return
       lacking.add(p)
       const sinceMs = this.#lackingMs.get(p) ?? nowMs
       this.#lackingMs.set(p, sinceMs)
-      if (mayReturn(topology, partition, this.#liveness) && nowMs - sinceMs < RETURN_MS) return
+      // A primary that serves leaves out by itself whoever is lost; one that has yet to take over may need them for ever.
+      const mustWait = !isBlocked(topology, partition) || mayReturn(topology, partition, this.#liveness)
+      if (mustWait && nowMs - sinceMs < RETURN_MS) return
       const node = heir(topology, partition, primaries)
       if (node === undefined) return
       primaries[node] = (primaries[node] ?? 0) + 1
@@ -102,12 +104,13 @@ function mayReturn(topology: Topology, partition: PartitionRecord, liveness: Liv
   })
 }
 
-/** A member that survived, else whoever has the least to do. */
+/** The primary if it is up, another member that survived, else whoever has the least to do. */
 function heir(
   topology: Topology,
   partition: PartitionRecord,
   primaries: readonly number[],
 ): NodeIndex | undefined {
+  if (isUp(topology.nodes[partition.primary]?.state)) return partition.primary
   const survivors = partition.inSync.filter((index) => isUp(topology.nodes[index]?.state))
   const candidates =
     survivors.length > 0

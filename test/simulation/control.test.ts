@@ -158,7 +158,7 @@ describe('a change of the cluster', () => {
     const after = agreed(cluster)
     expect(after?.clusterId).toBe(before?.clusterId)
     expect(after?.epoch).toBeGreaterThan(before?.epoch ?? 0)
-    const cache = await cluster.connect()
+    const cache = await cluster.connect({ timeout: 5000 })
     await cluster.run(cache.set('k', 1))
     expect(await cluster.run(cache.get('k'))).toBe(1)
     cluster.close()
