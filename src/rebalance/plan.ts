@@ -13,7 +13,7 @@
 import { wantedPlacement } from '../topology/placement.ts'
 import { isUp, type NodeIndex, type PartitionRecord, type Topology } from '../topology/topology.ts'
 import type { NodeAt, Transform } from '../topology/transforms.ts'
-import { isBlocked } from '../topology/validity.ts'
+import { isBlocked, isKept } from '../topology/validity.ts'
 
 export interface TransferLimits {
   /** Partitions a node receives, and a primary sends, at one time to move them. */
@@ -63,6 +63,7 @@ export function nextMoves(
     for (const node of places) {
       if (topology.nodes[node]?.state !== 'active' || !isReachable(node)) continue
       if (record.inSync.includes(node) || record.learners.some((learner) => learner.node === node)) continue
+      if (isKept(record, node)) continue
       lacks.push({ partition, node, copies, isRepair: copies < places.length })
     }
     for (const node of superfluous(topology, record, places)) removed.push({ ...at, node })

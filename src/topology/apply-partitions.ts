@@ -6,7 +6,7 @@ import { type Outcome, refuse } from './outcome.ts'
 import { withSet } from './set-change.ts'
 import { isUp, type LearnerRecord, type NodeIndex, type PartitionRecord, type Topology } from './topology.ts'
 import type { PartitionAt, Transform } from './transforms.ts'
-import { lacksValidSet, setsToHold, validInSync } from './validity.ts'
+import { isKept, lacksValidSet, setsToHold, validInSync } from './validity.ts'
 
 export type PartitionTransform = Extract<
   Transform,
@@ -45,6 +45,8 @@ export function applyToPartitions(
         const added = items.map(({ node }): LearnerRecord => ({ node, session }))
         const held = [...partition.inSync, ...partition.learners.map(({ node }) => node)]
         if (added.some(({ node }) => held.includes(node) || !isActive(node))) return undefined
+        // A learner forgets, and what these hold may be needed until the earlier sets are settled.
+        if (added.some(({ node }) => isKept(partition, node))) return undefined
         if (hasTwice(added.map(({ node }) => node))) return undefined
         return { ...partition, learners: [...partition.learners, ...added] }
       })

@@ -7,7 +7,7 @@ import type { PartitionEpoch } from '../kernel/ids.ts'
 import { type BrokenRules, keeps } from '../kernel/rule-switch.ts'
 import { UNSETTLED_MAX } from './record-codec.ts'
 import { isUp, type NodeIndex, type NodeRecord, type PartitionRecord, type UnsettledSet } from './topology.ts'
-import { setsToHold, validInSync } from './validity.ts'
+import { takeoverSet } from './validity.ts'
 
 /**
  * The partition with this in-sync set, the primary first.
@@ -35,7 +35,8 @@ export function withSet(
 
 /**
  * Takes nodes that are not up out of every set that can do without them, and out of all learners. Where the others would not
- * make a valid set, the set stays as it is: whoever returns with its memory finds its place.
+ * make a valid set, not even with those that left it and are not settled yet, it stays as it is: whoever returns with its
+ * memory finds its place.
  * @returns the same list when nothing changes
  */
 export function withoutLost(
@@ -66,9 +67,12 @@ function withoutLostIn(
   const learners = partition.learners.filter(({ node }) => !isLost(node))
   const kept = learners.length === partition.learners.length ? partition : { ...partition, learners }
   if (!partition.inSync.some(isLost)) return kept
-  const members = partition.inSync.filter((node) => !isLost(node))
-  if (!validInSync(setsToHold(partition, broken), members)) return kept
-  const primary = isLost(partition.primary) ? choosePrimary(members, nodes, primaries) : partition.primary
+  const members = takeoverSet(kept, (node) => !isLost(node), broken)
+  if (members === undefined) return kept
+  // Who was in sync until now misses the least.
+  const present = members.filter((node) => partition.inSync.includes(node))
+  const candidates = present.length > 0 ? present : members
+  const primary = isLost(partition.primary) ? choosePrimary(candidates, nodes, primaries) : partition.primary
   const next = withSet(kept, members, primary, broken)
   if (next === undefined) return kept
   primaries[partition.primary] = (primaries[partition.primary] ?? 0) - 1

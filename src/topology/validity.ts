@@ -48,10 +48,36 @@ export function isBlocked(topology: Topology, partition: PartitionRecord): boole
 }
 
 /**
- * Whether those of the in-sync set that are up may have lost acknowledged writes, so that only the return of the others, the
- * present primary if it serves, or Recovered can help.
+ * Who takes over once those that are not up are left out: the others of the in-sync set, if that is valid without more; else
+ * also members of earlier sets that are not settled, for such a process keeps what it held until then (docs/protocol.md, "Takeover").
+ * @returns undefined when even all of them together may lack acknowledged writes
+ */
+export function takeoverSet(
+  partition: PartitionRecord,
+  isNodeUp: (node: NodeIndex) => boolean,
+  broken?: BrokenRules,
+): readonly NodeIndex[] | undefined {
+  const sets = setsToHold(partition, broken)
+  const members = partition.inSync.filter(isNodeUp)
+  if (validInSync(sets, members)) return members
+  const named = new Set(sets.flatMap((set) => [set.primary, ...set.members]))
+  // Who is being brought up holds nothing to rely on.
+  for (const { node } of partition.learners) named.delete(node)
+  for (const node of partition.inSync) named.delete(node)
+  const all = [...members, ...[...named].filter(isNodeUp)]
+  return validInSync(sets, all) ? all : undefined
+}
+
+/** Whether an earlier set that is not settled names the node: it must keep what it holds then, and not be brought up anew. */
+export function isKept(partition: PartitionRecord, node: NodeIndex): boolean {
+  return partition.unsettled.some((set) => set.primary === node || set.members.includes(node))
+}
+
+/**
+ * Whether those that are up may lack acknowledged writes, so that only the return of others, the present primary if it
+ * serves, or Recovered can help.
  */
 export function lacksValidSet(topology: Topology, partition: PartitionRecord, broken?: BrokenRules): boolean {
-  const up = partition.inSync.filter((node) => isUp(topology.nodes[node]?.state))
-  return up.length < partition.inSync.length && !validInSync(setsToHold(partition, broken), up)
+  const isNodeUp = (node: NodeIndex): boolean => isUp(topology.nodes[node]?.state)
+  return !partition.inSync.every(isNodeUp) && takeoverSet(partition, isNodeUp, broken) === undefined
 }

@@ -18,7 +18,7 @@ import {
 } from '../../../src/topology/topology.ts'
 import { decodeTransforms, encodeTransforms } from '../../../src/topology/transform-codec.ts'
 import type { NodeAt, Transform } from '../../../src/topology/transforms.ts'
-import { isBlocked, lacksValidSet } from '../../../src/topology/validity.ts'
+import { isBlocked, isKept, lacksValidSet } from '../../../src/topology/validity.ts'
 import { makeTopology, nodeNamed } from '../../support/topologies.ts'
 
 type Step = readonly [action: number, a: number, b: number]
@@ -181,6 +181,7 @@ class World {
         expect(isBlocked(this.topology, partition) || lacksValidSet(this.topology, partition)).toBe(true)
       if (isBlocked(this.topology, partition)) this.blocked++
       const earlier = before.partitions[p] as PartitionRecord
+      this.#forget(p, partition, earlier)
       expect(partitionEpoch).toBeGreaterThanOrEqual(earlier.partitionEpoch)
       const name = `${nodes[primary]?.nodeId}/${nodes[primary]?.incarnation} ${inSync.join()}`
       const key = `${p}/${partitionEpoch}`
@@ -188,6 +189,20 @@ class World {
       expect(this.primaries.get(key) ?? name).toBe(name)
       this.primaries.set(key, name)
     }
+  }
+
+  /** A session begins with nothing, and whoever the record does not name any more keeps nothing. */
+  #forget(p: number, partition: PartitionRecord, earlier: PartitionRecord): void {
+    for (const { node, session } of partition.learners)
+      if (!earlier.learners.some((one) => one.node === node && one.session === session))
+        this.held.delete(this.#key(node, p))
+    this.topology.nodes.forEach((_, node) => {
+      const named =
+        partition.inSync.includes(node) ||
+        partition.learners.some((learner) => learner.node === node) ||
+        isKept(partition, node)
+      if (!named) this.held.delete(this.#key(node, p))
+    })
   }
 
   #serves(p: number): boolean {

@@ -64,7 +64,8 @@ describe('a partition', () => {
   it('is not taken over by B when A acknowledged a write with C, C was removed and A died', () => {
     const shrunk = commit(START, { kind: 'InSyncShrunk', members: [at(START, C)] })
     expect(partition(shrunk)).toMatchObject({ inSync: [A, B], unsettled: [set(A, B, C)], partitionEpoch: 2 })
-    const dead = commit(shrunk, failed(shrunk, A))
+    // Nor together with C, once that one has failed, too.
+    const dead = commit(shrunk, failed(shrunk, C), failed(shrunk, A))
     expect(partition(dead)).toEqual(partition(shrunk))
     expect(isBlocked(dead, partition(dead))).toBe(true)
     expect(lacksValidSet(dead, partition(dead))).toBe(true)
@@ -72,6 +73,42 @@ describe('a partition', () => {
     const returned = commit(dead, back(dead, A))
     expect(isBlocked(returned, partition(returned))).toBe(false)
     expect(partition(returned)).toEqual(partition(shrunk))
+  })
+
+  it('is taken over by B and C together, while both are up', () => {
+    const shrunk = commit(START, { kind: 'InSyncShrunk', members: [at(START, C)] })
+    const dead = commit(shrunk, failed(shrunk, A))
+    expect(partition(dead)).toMatchObject({
+      primary: B,
+      inSync: [B, C],
+      unsettled: [set(A, B, C), set(A, B)],
+      partitionEpoch: 3,
+    })
+    expect(isBlocked(dead, partition(dead))).toBe(false)
+  })
+
+  it('is taken over with whoever returns with what it holds', () => {
+    // A is held dead, then B dies; C alone does not hold all, until A is back.
+    const dead = commit(START, failed(START, A), failed(START, B))
+    const { primary } = partition(dead)
+    expect(lacksValidSet(dead, partition(dead))).toBe(true)
+    const returned = commit(dead, back(dead, A))
+    expect(lacksValidSet(returned, partition(returned))).toBe(false)
+    expect([...partition(returned).inSync].sort()).toEqual([A, C])
+    expect(isBlocked(returned, partition(returned))).toBe(false)
+    // Where C led by then it goes on leading.
+    if (primary === C) expect(partition(returned).primary).toBe(C)
+  })
+
+  it('brings nobody up anew who may be needed so', () => {
+    const shrunk = commit(START, { kind: 'InSyncShrunk', members: [at(START, C)] })
+    const learner: Transform = { kind: 'LearnerAdded', learners: [at(shrunk, C)] }
+    expect(applyAll(shrunk, [learner]).applied).toBe(0)
+    const settled = commit(shrunk, { kind: 'Settled', partitions: [at(shrunk, A)] })
+    const learning = commit(settled, learner)
+    // It holds nothing now that could be relied on.
+    const dead = commit(learning, failed(learning, A), failed(learning, B))
+    expect(lacksValidSet(dead, partition(dead))).toBe(true)
   })
 
   it('is taken over by B once that is settled', () => {
@@ -107,7 +144,7 @@ describe('a partition', () => {
   it('leaves out those that failed when the return of another makes that valid', () => {
     // X (here D) was primary before; B and C are left of it.
     const start = withPartition(START, 0, { unsettled: [{ primary: D, members: [D, B, C] }] })
-    const dead = commit(start, failed(start, A), failed(start, B))
+    const dead = commit(start, failed(start, D), failed(start, A), failed(start, B))
     // Without A, B and C had to hold D's set: B failed then, so B stays.
     expect(partition(dead).inSync).toContain(B)
     const returned = commit(dead, back(dead, B))
