@@ -59,6 +59,8 @@ export class Faults {
       [8, 'primary cut off from its peers, clients reach it', () => this.#isolatePrimary()],
       [6, 'two of a set cut off', () => this.#cutTwoOfSet()],
       [6, 'primary stands still', () => this.#pausePrimary()],
+      [14, 'primary cut off, held dead too early', () => this.#isolateDeclaredDead()],
+      [10, 'primary stands still, held dead too early', () => this.#pauseDeclaredDead()],
     ]
     this.#weights = this.#faults.reduce((sum, [weight]) => sum + weight, 0)
   }
@@ -254,6 +256,57 @@ export class Faults {
   #pausePrimary(): void {
     const primary = this.#nodeAt(this.#anyPartition()?.primary)
     if (primary !== undefined) this.#pause(primary, this.#between(300, 5000))
+  }
+
+  /**
+   * A verdict that comes too early must cost nothing but a takeover: the old primary's lease may still run, what it sent is
+   * still under way, and some clients hear of nobody but it.
+   */
+  #isolateDeclaredDead(): void {
+    const primary = this.#nodeAt(this.#anyPartition()?.primary)
+    if (primary === undefined || !this.#declareDead(primary)) return
+    const others = this.#names().filter((name) => name !== primary.nodeId)
+    const faithful = this.#ports.clients.filter(() => uniform(this.#ports.random) < 0.4)
+    this.#cut(bothWays([primary.nodeId, ...faithful], others), this.#brief())
+  }
+
+  #pauseDeclaredDead(): void {
+    const primary = this.#nodeAt(this.#anyPartition()?.primary)
+    if (primary !== undefined && this.#declareDead(primary)) this.#pause(primary, this.#brief())
+  }
+
+  /** Somebody holds the process dead, and says so again and again for a while. */
+  #declareDead(node: TestNode): boolean {
+    const { cluster, say, watch } = this.#ports
+    const { nodeId, core } = node
+    const record = watch.newest?.nodes.find(({ incarnation }) => incarnation === core?.incarnation)
+    if (core === undefined || record === undefined || !this.#mayLose(core.incarnation)) return false
+    const { incarnation } = record
+    say(`${nodeId} is held dead`)
+    let delayMs = this.#between(30, 900)
+    for (let i = 0; i < 4; i++) {
+      cluster.time.after(delayMs, () => {
+        const proposer = this.#over ? undefined : this.#otherThan(node)
+        proposer?.core?.control.propose({
+          kind: 'NodeFailed',
+          process: { nodeId: record.nodeId, incarnation },
+        })
+      })
+      delayMs += this.#between(50, 200)
+    }
+    return true
+  }
+
+  #otherThan(node: TestNode): TestNode | undefined {
+    const others = this.#ports.cluster.nodes.filter(
+      (other) => other !== node && other.core !== undefined && !other.host.paused,
+    )
+    return others[this.#between(0, others.length - 1)]
+  }
+
+  /** Mostly less than what peers take for silence. */
+  #brief(): number {
+    return uniform(this.#ports.random) < 0.6 ? this.#between(200, 1000) : this.#between(1000, 3500)
   }
 
   #cut(routes: readonly (readonly [string, string])[], ms: number): void {

@@ -2,10 +2,19 @@
 
 import { integerBetween, SeededRandom, uniform } from '../../../src/kernel/random.ts'
 import type { BrokenRules } from '../../../src/kernel/rule-switch.ts'
+import type { MembershipOptions } from '../../../src/membership/options.ts'
 
 export interface ScenarioLimits {
   readonly nodesMin: number
   readonly nodesMax: number
+}
+
+/** Constants of membership in a hasty run. */
+export const HASTY: Partial<MembershipOptions> = {
+  probeIntervalMs: 150,
+  probeTimeoutMs: 60,
+  gossipIntervalMs: 100,
+  suspicionMultiplier: 3,
 }
 
 export const ANY_SIZE: ScenarioLimits = { nodesMin: 3, nodesMax: 5 }
@@ -31,6 +40,8 @@ export interface Scenario {
   /** Milliseconds between two faults, on average. */
   readonly faultEveryMs: number
   readonly faultsMin: number
+  /** Whether nodes suspect each other after a tenth of a second. */
+  readonly hasty: boolean
   /** Whether a region that evicts and expires is written to, beside the keys with histories. */
   readonly churn: boolean
 }
@@ -60,6 +71,7 @@ export function drawScenario(seed: number, limits: ScenarioLimits = ANY_SIZE): S
     faultEveryMs: between(150, 900),
     faultsMin: 5,
     churn: chance(0.3),
+    hasty: chance(0.5),
   }
 }
 

@@ -15,7 +15,7 @@ import { Faults } from './faults.ts'
 import { unhealed } from './healing.ts'
 import { Invariants } from './invariants.ts'
 import { RunLog } from './run-log.ts'
-import { drawScenario, type RunOptions, type Scenario } from './scenario.ts'
+import { drawScenario, HASTY, type RunOptions, type Scenario } from './scenario.ts'
 import { TopologyWatch } from './topology-watch.ts'
 
 export interface SimulationReport {
@@ -60,7 +60,13 @@ class Run {
     this.#cluster = new TestCluster({
       seed: scenario.seed,
       nodes,
-      node: { partitionCount: partitions, replicationFactor, backlogBytes, onMajorityLoss: 'serve' },
+      node: {
+        partitionCount: partitions,
+        replicationFactor,
+        backlogBytes,
+        onMajorityLoss: 'serve',
+        ...(scenario.hasty ? { membership: HASTY } : {}),
+      },
       regions: [
         { minInSync: Math.min(minInSync, replicationFactor) },
         { name: 'churn', maxEntries: 12, ttlMs: 0 },
