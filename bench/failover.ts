@@ -7,7 +7,7 @@
  * keys (test/chaos/report/windows.ts); *no success*, from the fault to the first answer for a key of that primary; *others*, the longest call on other keys.
  */
 
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -118,6 +118,7 @@ async function measure(name: TargetName, fault: FaultKind, options: FailoverOpti
       errors: samples.errors,
     }
   } finally {
+    if (options.logFolder !== undefined) cpSync(folder, options.logFolder, { recursive: true })
     rmSync(folder, { recursive: true, force: true, maxRetries: 3 })
   }
 }

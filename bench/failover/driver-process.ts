@@ -3,6 +3,7 @@
  * that an application would use, with its defaults.
  */
 
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { ConnectOptions } from '../../src/client/options.ts'
 import { codeOf } from '../../test/chaos/client/ledger.ts'
 import type { Samples } from '../../test/chaos/client/messages.ts'
@@ -12,6 +13,9 @@ import { serveMethods } from '../../test/chaos/remote.ts'
 import { type IoredisConnection, type IoredisLibrary, ready, splitAddress } from '../peers/clients/ioredis.ts'
 import { loadLibrary } from '../peers/library.ts'
 import type { DriverMethods, DriverSettings, TopologyView } from './messages.ts'
+
+const START_ATTEMPTS_MAX = 50
+const START_PAUSE_MS = 200
 
 interface Client {
   get(key: string): Promise<unknown>
@@ -45,7 +49,7 @@ class Driver {
       )
       this.#client = new RedisClient(redis)
     }
-    for (const key of settings.keys) await this.#client.set(key, 'first')
+    for (const key of settings.keys) await patiently(() => this.#require(this.#client).set(key, 'first'))
     return null
   }
 
@@ -103,6 +107,19 @@ class RedisClient implements Client {
 
   set(key: string, value: string): Promise<unknown> {
     return this.#redis.set(key, Buffer.from(value))
+  }
+}
+
+/** A cluster that was just started may not have all copies connected. */
+async function patiently(call: () => Promise<unknown>): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      await call()
+      return
+    } catch (error) {
+      if (attempt === START_ATTEMPTS_MAX) throw error
+      await sleep(START_PAUSE_MS)
+    }
   }
 }
 

@@ -20,6 +20,7 @@ export interface FailoverOptions {
   readonly firstPort: number
   readonly build: string
   readonly json: string | undefined
+  readonly logFolder: string | undefined
 }
 
 export class UsageError extends Error {}
@@ -40,6 +41,7 @@ export const USAGE: string = `npm run bench -- failover [options]
   --down MS        how long a killed node stays down at least; at most until another took over (2000)
   --port-base N    first of the loopback ports used (8200)
   --build DIR      the checkout whose dist is run (this one)
+  --logs DIR       keep what the nodes wrote there
   --json FILE      also write the results there
 `
 
@@ -62,6 +64,7 @@ export function parseOptions(args: readonly string[]): FailoverOptions | 'help' 
         'port-base': text,
         build: text,
         json: text,
+        logs: text,
         help: { type: 'boolean' },
       },
     }).values
@@ -107,5 +110,6 @@ export function parseOptions(args: readonly string[]): FailoverOptions | 'help' 
     firstPort: number('port-base', 8_200, 1_024, 65_000),
     build: resolve(given('build') ?? root),
     json: given('json'),
+    logFolder: given('logs'),
   }
 }
