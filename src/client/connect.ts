@@ -1,6 +1,7 @@
 /**
  * The way in: puts the machine's clock, randomness and network behind a client. With `embedded: true` a whole node runs in this
- * process, reached without a socket: same engine, same semantics, gone with the process.
+ * process, reached without a socket: same engine, same semantics, gone with the process. With `embedded: { join }` that node is a
+ * member of a cluster.
  */
 
 import { GrpcDialer } from '../adapters/grpc/dialer.ts'
@@ -15,7 +16,13 @@ import type { Cache } from './cache.ts'
 import { openClient } from './cache-client.ts'
 import type { ClientPorts } from './client-core.ts'
 import { decompress } from './codecs/compression.ts'
-import { type EmbeddedOptions, resolveMemoryBytes, resolveRegions } from './embedded.ts'
+import {
+  type EmbeddedOptions,
+  type MemberSettings,
+  resolveMember,
+  resolveMemoryBytes,
+  resolveRegions,
+} from './embedded.ts'
 import { type ConnectOptions, resolveSettings } from './options.ts'
 
 const EMBEDDED_ADDRESS = 'embedded:0'
@@ -48,6 +55,8 @@ export async function connect<V = unknown>(
 }
 
 async function startEmbedded<V>(options: ConnectOptions, embedded: EmbeddedOptions): Promise<Cache<V>> {
+  const member = resolveMember(embedded)
+  if (member !== undefined) return joinCluster<V>(options, member)
   const settings = resolveSettings({ ...options, nodes: [EMBEDDED_ADDRESS] })
   // Loaded only here: a client of a remote cluster needs no engine.
   const { NodeCore } = await import('../node/node-core.ts')
@@ -77,6 +86,21 @@ async function startEmbedded<V>(options: ConnectOptions, embedded: EmbeddedOptio
     network.unlisten(EMBEDDED_ADDRESS)
   }
   return openClient<V>({ ...ports, dialer: network.dialer() }, settings, close)
+}
+
+/** A member of a cluster, and a client that reaches its own node without a socket. */
+async function joinCluster<V>(options: ConnectOptions, member: MemberSettings): Promise<Cache<V>> {
+  const { address, config, nodeId, join } = member
+  const settings = resolveSettings({ ...options, nodes: [address] })
+  const { CacheNode } = await import('../node/cache-node.ts')
+  const node = await CacheNode.start({ config, nodeId, join, log: silentLog })
+  try {
+    await node.whenServing(settings.connectTimeoutMs)
+    return await openClient<V>({ ...machine(), dialer: node.localDialer() }, settings, () => node.close())
+  } catch (error) {
+    await node.close()
+    throw error
+  }
 }
 
 function machine(): Omit<ClientPorts, 'dialer'> {

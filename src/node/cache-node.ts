@@ -26,6 +26,7 @@ import { CacheError, toCacheError } from '../kernel/errors.ts'
 import type { Log } from '../kernel/log.ts'
 import { MemoryStore } from '../kernel/memory-store.ts'
 import { every, type Timer } from '../kernel/scheduler.ts'
+import type { Dialer } from '../wire/transport.ts'
 import { AdminService } from './admin/admin-service.ts'
 import { CompositeDialer } from './gateway/composite-dialer.ts'
 import { Gateway } from './gateway/gateway.ts'
@@ -38,6 +39,8 @@ export interface CacheNodeOptions {
   readonly config: string | object
   /** Which of its nodes this process is. */
   readonly nodeId: string
+  /** Addresses of nodes of a cluster that runs: this node joins that one, and founds none. */
+  readonly join?: readonly string[]
   /** Default: JSON lines on standard output, at the level of the configuration. */
   readonly log?: Log
 }
@@ -61,6 +64,8 @@ export class CacheNode implements AsyncDisposable {
   readonly #admin: AdminService
   readonly #health: HealthService
   readonly #log: Log
+  /** For clients in this process: reaches this node without a socket, and the others over the network. */
+  readonly localDialer: () => Dialer
   /** Resolves with why the node can't go on, when that happens: it is to be closed, and may be started again. */
   readonly failed: Promise<CacheError>
   #fail: ((error: CacheError) => void) | undefined
@@ -71,6 +76,7 @@ export class CacheNode implements AsyncDisposable {
     core: NodeCore
     server: GrpcServer
     dialer: GrpcDialer
+    localDialer: () => Dialer
     store: DurableStore
     gatewayClient: GatewayClient
     admin: AdminService
@@ -80,6 +86,7 @@ export class CacheNode implements AsyncDisposable {
     this.#core = parts.core
     this.#server = parts.server
     this.#dialer = parts.dialer
+    this.localDialer = parts.localDialer
     this.#store = parts.store
     this.#gatewayClient = parts.gatewayClient
     this.#admin = parts.admin
@@ -105,7 +112,7 @@ export class CacheNode implements AsyncDisposable {
     const log = options.log ?? createSystemLog({ level: config.log.level, fields: { node: nodeId } })
     const store = node.dataDir === undefined ? new MemoryStore() : await LevelStore.open(node.dataDir)
     try {
-      return await CacheNode.#start(config, node, store, log)
+      return await CacheNode.#start(config, node, options.join, store, log)
     } catch (error) {
       await store.close().catch(() => {})
       throw error
@@ -115,12 +122,13 @@ export class CacheNode implements AsyncDisposable {
   static async #start(
     config: ClusterConfig,
     node: NodeConfig,
+    join: readonly string[] | undefined,
     store: DurableStore,
     log: Log,
   ): Promise<CacheNode> {
     const nodeId = node.id
     const dialer = new GrpcDialer()
-    const core = new NodeCore(nodeOptions(config, nodeId), {
+    const core = new NodeCore(nodeOptions(config, node, join), {
       clock: systemClock,
       scheduler: systemScheduler,
       random: systemRandom,
@@ -130,12 +138,13 @@ export class CacheNode implements AsyncDisposable {
       uncompress: (stored) => decompress(new ByteReader(stored), config.limits.valueBytesMax),
       processBytes,
     })
+    const localDialer = (): Dialer => new CompositeDialer(node.address, core.accept, systemScheduler, dialer)
     const gatewayClient = new GatewayClient(
       {
         clock: systemClock,
         scheduler: systemScheduler,
         random: systemRandom,
-        dialer: new CompositeDialer(node.address, core.accept, systemScheduler, dialer),
+        dialer: localDialer(),
       },
       node.address,
     )
@@ -167,7 +176,7 @@ export class CacheNode implements AsyncDisposable {
     })
     core.start()
     log.info('listening', { address: node.address, incarnation: core.incarnation, pid: process.pid })
-    return new CacheNode({ core, server, dialer, store, gatewayClient, admin, health, log })
+    return new CacheNode({ core, server, dialer, localDialer, store, gatewayClient, admin, health, log })
   }
 
   get nodeId(): string {
@@ -178,19 +187,23 @@ export class CacheNode implements AsyncDisposable {
     return this.#core.status()
   }
 
-  /** Resolves once the node knows the cluster's topology. @throws CacheError NOT_READY after `timeoutMs`. */
+  /**
+   * Resolves once the node is a member of its cluster; after `timeoutMs` also when the cluster goes on without it, for it passes calls
+   * on. @throws CacheError NOT_READY when it knows no cluster by then, and what keeps it from going on
+   */
   whenServing(timeoutMs = 30_000): Promise<void> {
     return new Promise((resolve, reject) => {
       const giveUpAtMs = systemClock.monotonicMs() + timeoutMs
       const timer = every(systemScheduler, START_CHECK_MS, () => {
         const { state, peers } = this.#core.status()
-        if (state === 'serving' || state === 'no-role') {
+        const isOver = systemClock.monotonicMs() > giveUpAtMs
+        if (state === 'serving' || (state === 'no-role' && isOver)) {
           timer.cancel()
           resolve()
         } else if (this.#core.failure !== undefined) {
           timer.cancel()
           reject(this.#core.failure)
-        } else if (state === 'stopped' || systemClock.monotonicMs() > giveUpAtMs) {
+        } else if (state === 'stopped' || isOver) {
           timer.cancel()
           const missing = peers
             .filter((peer) => !peer.linked)
@@ -259,12 +272,21 @@ function findNode(config: ClusterConfig, nodeId: string): NodeConfig {
   return node
 }
 
-function nodeOptions(config: ClusterConfig, nodeId: string): NodeOptions {
+function nodeOptions(
+  config: ClusterConfig,
+  self: NodeConfig,
+  join: readonly string[] | undefined,
+): NodeOptions {
   const { replication, memory, limits } = config
   return {
     clusterName: config.name,
-    nodeId,
-    nodes: config.nodes.map(({ id, address, zone }) => ({ nodeId: id, address, zone })),
+    nodeId: self.id,
+    address: self.address,
+    zone: self.zone,
+    // Whoever joins founds nothing.
+    nodes:
+      join === undefined ? config.nodes.map(({ id, address, zone }) => ({ nodeId: id, address, zone })) : [],
+    ...(join === undefined ? {} : { join }),
     regions: config.regions,
     onMajorityLoss: replication.onMajorityLoss,
     partitionCount: replication.partitions,

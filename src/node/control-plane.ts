@@ -617,7 +617,7 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
       incarnation: this.#incarnation as Incarnation,
       diskId: this.diskId,
       address: addressOf(this.#options),
-      zone: own?.zone ?? before?.zone ?? '',
+      zone: this.#options.zone ?? own?.zone ?? before?.zone ?? '',
       weight: before?.weight ?? 1,
     }
   }

@@ -28,6 +28,8 @@ export interface NodeOptions {
   readonly nodeId: string
   /** Where clients and peers reach this node; by default what `nodes` says. */
   readonly address?: string
+  /** Its zone, by default what `nodes` says. */
+  readonly zone?: string
   /** Nodes of the cluster's first topology. A node that is not among them joins a cluster that runs. */
   readonly nodes: readonly BootstrapNode[]
   /** Addresses of nodes of a cluster that runs: this node joins it. */
