@@ -212,8 +212,9 @@ export class AdminService implements api.AdminApi {
   async alterRegion({ name, settings }: api.AlterRegionRequest): Promise<api.RegionReply> {
     await this.#change((topology) => {
       const known = findRegion(topology, name)
-      const region: RegionRecord = { ...withSettings(known, settings), regionId: known.regionId }
-      return JSON.stringify(region) === JSON.stringify(known) ? [] : [{ kind: 'RegionAltered', region }]
+      const altered = withSettings(known, settings)
+      if (JSON.stringify(altered) === JSON.stringify(withSettings(known, null))) return []
+      return [{ kind: 'RegionAltered', region: { regionId: known.regionId, ...altered } }]
     })
     return { region: regionView(findRegion(this.#topology(), name)) }
   }

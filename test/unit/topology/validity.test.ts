@@ -179,6 +179,11 @@ describe('a partition', () => {
 
 describe('a change that names what no longer is', () => {
   const shrunk = commit(START, { kind: 'InSyncShrunk', members: [at(START, C)] })
+  const learning = commit(
+    START,
+    { kind: 'LearnerAdded', learners: [at(START, D)] },
+    { kind: 'InSyncShrunk', members: [at(START, C)] },
+  )
   const later = commit(START, {
     kind: 'NodeRestarted',
     old: process(START, A),
@@ -195,6 +200,11 @@ describe('a change that names what no longer is', () => {
       { kind: 'Settled', partitions: [{ ...at(START, A), partition: 9 }] },
     ],
     ['what is settled', START, { kind: 'Settled', partitions: [at(START, A)] }],
+    [
+      'a promotion before it is settled',
+      learning,
+      { kind: 'LearnerPromoted', learners: [{ ...at(learning, D), session: 2 as never }] },
+    ],
     ['a removal before it is settled', shrunk, { kind: 'ReplicaRemoved', replicas: [at(shrunk, B)] }],
     ['a primary that is not in sync', START, { kind: 'PrimaryMoved', moves: [at(START, D)] }],
     ['a learner that is in sync', START, { kind: 'LearnerAdded', learners: [at(START, B)] }],
