@@ -15,7 +15,7 @@ const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
 export interface NodeProcess {
   readonly id: string
   readonly address: string
-  readonly child: ChildProcess
+  child: ChildProcess
 }
 
 export interface NodeProcesses extends AsyncDisposable {
@@ -23,6 +23,8 @@ export interface NodeProcesses extends AsyncDisposable {
   readonly addresses: readonly string[]
   /** SIGKILL; resolves once the process is gone. */
   kill(id: string): Promise<void>
+  /** Starts a node anew, on the data directory it had. */
+  start(id: string): void
 }
 
 /** @param more options of cluster.yaml besides name and nodes. */
@@ -38,12 +40,15 @@ export async function startNodeProcesses(
     address: `127.0.0.1:${firstPort + i}`,
   }))
   writeFileSync(config, stringify({ name: 'test', nodes: list, log: { level: 'warn' }, ...more }))
-  const nodes = list.map(({ id, address }) => {
-    const child = spawn(process.execPath, [MAIN, 'start', '--config', config, '--node', id], {
+  const run = (id: string): ChildProcess =>
+    spawn(process.execPath, [MAIN, 'start', '--config', config, '--node', id], {
       stdio: ['ignore', 'ignore', 'inherit'],
     })
-    return { id, address, child }
-  })
+  const nodes: NodeProcess[] = list.map(({ id, address }) => ({ id, address, child: run(id) }))
+  const start = (id: string): void => {
+    const node = nodes.find((one) => one.id === id)
+    if (node !== undefined) node.child = run(id)
+  }
   const kill = async (id: string): Promise<void> => {
     const child = nodes.find((node) => node.id === id)?.child
     if (child === undefined || child.exitCode !== null || child.signalCode !== null) return
@@ -62,7 +67,7 @@ export async function startNodeProcesses(
     await dispose()
     throw error
   }
-  return { nodes, addresses, kill, [Symbol.asyncDispose]: dispose }
+  return { nodes, addresses, kill, start, [Symbol.asyncDispose]: dispose }
 }
 
 /** Waits until a write that every replica has to acknowledge goes through on each node's partitions. */
