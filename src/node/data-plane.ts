@@ -17,6 +17,7 @@ import { Replicator } from '../replication/replicator.ts'
 import { encodeTopology } from '../topology/codec.ts'
 import type { NodeIndex, Topology } from '../topology/topology.ts'
 import { Dispatcher } from './dispatcher.ts'
+import { Handovers } from './handovers.ts'
 import type { NodeOptions } from './options.ts'
 import { RegionCounters } from './region-counters.ts'
 import { UploadRoom } from './uploads.ts'
@@ -54,6 +55,8 @@ export class DataPlane {
   readonly uploadRoom: UploadRoom
   readonly #ports: DataPlanePorts
   readonly #timer: Timer
+  readonly #handovers: Handovers
+  #self: NodeIndex
   #slices = 0
   #closed = false
 
@@ -63,6 +66,7 @@ export class DataPlane {
     this.#ports = ports
     const { clock, scheduler, log, memory, uncompress, options } = ports
     this.#topology = topology
+    this.#self = self
     this.clusterId = topology.clusterId
     this.#clientTopology = encodeTopology(topology, 'client')
     this.#nodeTopology = encodeTopology(topology, 'node')
@@ -103,6 +107,12 @@ export class DataPlane {
       new ByteWriter(4096),
     )
     this.#timer = every(scheduler, MAINTENANCE_MS, () => this.#maintain())
+    this.#handovers = new Handovers({
+      scheduler,
+      topology: () => this.#topology,
+      self: () => this.#self,
+      move: (partition, node) => this.replicator.movePrimary(partition, node),
+    })
   }
 
   get topology(): Topology {
@@ -126,6 +136,7 @@ export class DataPlane {
   adopt(topology: Topology, self: NodeIndex, encoded: Uint8Array = encodeTopology(topology, 'node')): void {
     if (topology.epoch <= this.#topology.epoch) return
     this.#topology = topology
+    this.#self = self
     this.#clientTopology = encodeTopology(topology, 'client')
     this.#nodeTopology = encoded
     this.replicator.adopt(topology, self)
@@ -148,6 +159,7 @@ export class DataPlane {
   close(): void {
     this.#closed = true
     this.#timer.cancel()
+    this.#handovers.close()
     this.replicator.close()
   }
 

@@ -5,12 +5,12 @@ import { AdminService } from '../../../src/node/admin/admin-service.ts'
 import { VirtualTime } from '../../../src/testing/virtual-time.ts'
 import { isUp } from '../../../src/topology/topology.ts'
 import type { Transform } from '../../../src/topology/transforms.ts'
-import type { RebalanceAction, RebalanceReply } from '../../../src/wire/admin.ts'
+import type { AdminApi, RebalanceAction, RebalanceReply } from '../../../src/wire/admin.ts'
 import { RebalanceCluster } from '../../support/rebalance-cluster.ts'
 
 class Desk {
   readonly cluster: RebalanceCluster
-  readonly service: AdminService
+  readonly service: AdminApi
   /** Runs before what is proposed is committed: another change gets in between. */
   before: (() => void) | undefined
   proposals = 0
@@ -197,7 +197,7 @@ describe('a region', () => {
     expect((await service.listRegions({})).regions).toEqual([])
   })
 
-  it.each<[string, (service: AdminService) => Promise<unknown>, string]>([
+  it.each<[string, (service: AdminApi) => Promise<unknown>, string]>([
     ['a name', (s) => s.createRegion({ name: 'a b', group: '', settings: null }), '1 to 64 letters'],
     ['a group', (s) => s.createRegion({ name: 'a', group: 'x', settings: null }), 'no group x'],
     ['a setting', (s) => s.createRegion({ name: 'a', group: '', settings: { read: 'x' } }), 'use primary'],

@@ -1,0 +1,66 @@
+/**
+ * Hands over the partitions that this node leads and the ring wants led elsewhere, a few at a time: each is held off for some
+ * milliseconds while that happens (src/replication/primary-moves.ts).
+ *
+ * What is to be handed over follows from the record alone (`wantedHandover`), so nothing has to be remembered; what does not
+ * succeed is tried again.
+ */
+
+import { every, type Scheduler, type Timer } from '../kernel/scheduler.ts'
+import { wantedHandover } from '../rebalance/plan.ts'
+import { wantedPlacement } from '../topology/placement.ts'
+import type { NodeIndex, Topology } from '../topology/topology.ts'
+
+export interface HandoverPorts {
+  readonly scheduler: Scheduler
+  topology(): Topology
+  /** This node's position; −1: it has no role. */
+  self(): NodeIndex
+  /** @returns false when it can't be begun now */
+  move(partition: number, node: NodeIndex): boolean
+}
+
+const INTERVAL_MS = 100
+/** Begun in one interval. */
+const MOVES_MAX = 4
+
+export class Handovers {
+  readonly #ports: HandoverPorts
+  readonly #timer: Timer
+  #seen: Topology | undefined
+  #pending: (readonly [partition: number, node: NodeIndex])[] = []
+
+  constructor(ports: HandoverPorts) {
+    this.#ports = ports
+    this.#timer = every(ports.scheduler, INTERVAL_MS, () => this.#step())
+  }
+
+  close(): void {
+    this.#timer.cancel()
+  }
+
+  #step(): void {
+    const topology = this.#ports.topology()
+    if (topology !== this.#seen) {
+      this.#seen = topology
+      this.#pending = pendingHandovers(topology, this.#ports.self())
+    }
+    let begun = 0
+    for (const [partition, node] of this.#pending) {
+      if (begun === MOVES_MAX) return
+      if (this.#ports.move(partition, node)) begun++
+    }
+  }
+}
+
+function pendingHandovers(topology: Topology, self: NodeIndex): (readonly [number, NodeIndex])[] {
+  if (self < 0) return []
+  const wanted = wantedPlacement(topology)
+  const pending: (readonly [number, NodeIndex])[] = []
+  topology.partitions.forEach(({ primary }, partition) => {
+    if (primary !== self) return
+    const node = wantedHandover(topology, partition, wanted)
+    if (node !== undefined) pending.push([partition, node])
+  })
+  return pending
+}
