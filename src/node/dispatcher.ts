@@ -277,7 +277,7 @@ export class Dispatcher {
   #checkReadable(replica: Replica, op: Operation): void {
     const kind = this.#readKind(op)
     if (kind !== 'replica' && kind !== 'nearest') throw this.#notPrimary(replica)
-    if (replica.role === 'learner') throw this.#notPrimary(replica)
+    if (replica.role !== 'backup' && replica.role !== 'taking-over') throw this.#notPrimary(replica)
   }
 
   #primaryOf(partition: number, op: Operation): Replica {

@@ -7,6 +7,7 @@
  */
 
 import type { NodeIndex, PartitionRecord } from '../topology/topology.ts'
+import { isKept } from '../topology/validity.ts'
 import type { Role } from './role.ts'
 
 /** A replica as far as the decision needs it. */
@@ -32,6 +33,8 @@ export type PartitionChange =
   | { readonly kind: 'learn-on' }
   /** A new sync session. */
   | { readonly kind: 'learn'; readonly session: number }
+  /** Its role is over, but an earlier set that is not settled names it: what it holds may be needed. */
+  | { readonly kind: 'set-aside' }
   /** Its role is over: memory is given back. */
   | { readonly kind: 'drop' }
 
@@ -52,10 +55,13 @@ export function changeOf(
           ? 'backup'
           : session !== undefined
             ? 'learner'
-            : 'none'
+            : isKept(record, self)
+              ? 'kept'
+              : 'none'
   if (held === undefined) {
     switch (wanted) {
       case 'none':
+      case 'kept':
         return { kind: 'none' }
       case 'primary':
         return { kind: record.partitionEpoch === FIRST_EPOCH ? 'begin' : 'take-over' }
@@ -71,6 +77,9 @@ export function changeOf(
   switch (wanted) {
     case 'none':
       return { kind: 'drop' }
+    case 'kept':
+      if (isNew) return { kind: 'set-aside' }
+      return { kind: state.kind === 'kept' ? 'keep' : 'ignore' }
     case 'learner':
       if (state.kind === 'learner' && state.learner.session === session)
         return { kind: isNew ? 'learn-on' : 'keep' }

@@ -14,7 +14,7 @@ import type { Clock } from '../kernel/clock.ts'
 import type { Log } from '../kernel/log.ts'
 import { type BrokenRules, keeps } from '../kernel/rule-switch.ts'
 import type { Scheduler, Timer } from '../kernel/scheduler.ts'
-import { majorityOf, type NodeIndex, type PartitionRecord } from '../topology/topology.ts'
+import { majorityOf, type NodeIndex, type PartitionRecord, type UnsettledSet } from '../topology/topology.ts'
 import type { NodeAt } from '../topology/transforms.ts'
 import { decodeTailHead, encodeFetchTail, type Position, TailStatus } from '../wire/replica-frames.ts'
 import type { ClusterPort } from './cluster-port.ts'
@@ -96,17 +96,14 @@ export class Leadership {
   }
 
   /**
-   * The record names this node primary: `replica` has entered the epoch as such. `formerPrimary` is who this node knew as primary
-   * before, for the case that the record does not say.
+   * The record names this node primary: how it comes to serve. `before` is what this node knew last.
    */
-  begin(replica: Replica, record: PartitionRecord, formerPrimary: NodeIndex): Takeover {
+  begin(replica: Replica, record: PartitionRecord, before: PartitionRecord | undefined): Takeover {
     const { clock } = this.#ports
     const { self } = replica
     const members = record.inSync.filter((node) => node !== self)
     const recovered = record.recoveredAt === record.partitionEpoch
-    const former = recovered
-      ? [formerPrimary === self ? NO_NODE : formerPrimary]
-      : [...new Set(record.unsettled.map((set) => set.primary))].filter((node) => node !== self)
+    const former = recovered ? lostPrimaries(record, before, self) : primariesOf(record.unsettled, self)
     const waitMs = RECOVERED_MARGIN * Math.max(LEASE_MS, this.#ports.quarantineAfterMs)
     return new Takeover({
       members,
@@ -284,7 +281,7 @@ export class Leadership {
       const level = answer.epoch === replica.lastEpoch && answer.sequence === replica.lastSequence
       if (level && (answer.digestLow !== own.low || answer.digestHigh !== own.high))
         this.#ports.diverged(replica, `node ${member.node} holds something else at ${answer.sequence}`)
-      peer?.follow(replica, member, answer.sequence)
+      peer?.followFrom(replica, member, answer)
     }
     for (const learner of replica.learners) this.#ports.peer(learner.node)?.ask(replica)
     this.#ports.flushSoon()
@@ -337,6 +334,24 @@ export class Leadership {
       for (const replica of [...this.#under.keys()]) this.#step(replica)
     })
   }
+}
+
+function primariesOf(sets: readonly UnsettledSet[], self: NodeIndex): NodeIndex[] {
+  return [...new Set(sets.map((set) => set.primary))].filter((node) => node !== self)
+}
+
+/**
+ * Who may still serve when a partition starts over: the record does not say any more. Known only to who has seen the record
+ * before that; else it may be anybody.
+ */
+function lostPrimaries(
+  record: PartitionRecord,
+  before: PartitionRecord | undefined,
+  self: NodeIndex,
+): NodeIndex[] {
+  if (before?.partitionEpoch !== record.partitionEpoch - 1) return [NO_NODE]
+  const present: UnsettledSet = { primary: before.primary, members: before.inSync }
+  return primariesOf([...before.unsettled, present], self)
 }
 
 function partitionAt(replica: Replica): Omit<NodeAt, 'node'> {

@@ -27,12 +27,15 @@ export interface OperationTableOptions {
   readonly idleMs?: number
   /** Bytes of all sessions together. Default 128 MiB. */
   readonly bytesMax?: number
+  /** Broken by a test: only so many of a session's newest outcomes are found again. */
+  readonly foundMax?: number
 }
 
 /** What all sessions of a table share. */
 interface Room {
   readonly windowMax: number
   readonly bytesMax: number
+  readonly foundMax: number
   heldBytes: number
 }
 
@@ -58,6 +61,7 @@ export class SessionOutcomes {
   readonly #room: Room
   #heldBytes = 0
   #mask = INITIAL_SLOTS - 1
+  #newest = 0
   #counter: Float64Array = new Float64Array(INITIAL_SLOTS)
   #partition: Int32Array = new Int32Array(INITIAL_SLOTS)
   #epoch: Uint32Array = new Uint32Array(INITIAL_SLOTS)
@@ -84,6 +88,7 @@ export class SessionOutcomes {
   find(counter: number): boolean {
     const slot = counter & this.#mask
     if (this.#counter[slot] !== counter || counter < this.watermark) return false
+    if (this.#newest - counter >= this.#room.foundMax) return false
     this.foundPartition = this.#partition[slot] as number
     this.foundEpoch = this.#epoch[slot] as number
     this.foundSequence = this.#sequence[slot] as number
@@ -145,6 +150,7 @@ export class SessionOutcomes {
     payload: Uint8Array | undefined,
   ): void {
     if (counter < this.watermark) return
+    if (counter > this.#newest) this.#newest = counter
     const slot = counter & this.#mask
     this.#counter[slot] = counter
     this.#partition[slot] = partition
@@ -250,6 +256,7 @@ export class OperationTable {
     this.#room = {
       windowMax: options.windowMax ?? 131_072,
       bytesMax: options.bytesMax ?? 128 * 1024 * 1024,
+      foundMax: options.foundMax ?? Number.POSITIVE_INFINITY,
       heldBytes: 0,
     }
     this.#sessionsMax = options.sessionsMax ?? 10_000

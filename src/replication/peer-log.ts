@@ -20,6 +20,7 @@ import type { FrameStream } from '../wire/transport.ts'
 import { type Backlog, NO_RECORD } from './backlog.ts'
 import type { SessionOutcomes } from './operation-table.ts'
 import type { Member, Replica } from './replica.ts'
+import type { LogEnd } from './takeover.ts'
 
 export interface PeerLogPorts {
   readonly backlog: Backlog
@@ -154,7 +155,8 @@ export class PeerLog {
       if (member === undefined || member.state === 'lagging') continue
       const position = held.get(replica.partition)
       const known = position !== undefined && position.partitionEpoch === replica.partitionEpoch
-      if (known && replica.role === 'primary' && member.session === 0) {
+      // Who has not answered under this epoch yet may hold another log's end: a number alone does not tell.
+      if (known && replica.role === 'primary' && member.session === 0 && member.state !== 'unknown') {
         this.#resume(replica, member, position.lastSequence)
       } else {
         this.ask(replica)
@@ -205,9 +207,29 @@ export class PeerLog {
         continue
       if (member.session > 0) this.#ports.learnerReady(replica, member, position)
       else if (replica.role === 'taking-over') this.#ports.answered(replica, this.node, position)
-      else this.#resume(replica, member, position.lastSequence)
+      else this.followFrom(replica, member, { epoch: position.lastEpoch, sequence: position.lastSequence })
     }
     this.flush()
+  }
+
+  /**
+   * A member said where its log ends: it gets what comes behind, if its log is the beginning of this one. That of one that left
+   * the set and came back before it was settled may end in what nobody else has: it is brought up anew.
+   */
+  followFrom(replica: Replica, member: Member, end: LogEnd): void {
+    if (member.isKnown || this.#begins(replica, end)) this.#resume(replica, member, end.sequence)
+    else this.#leaveOut(replica, member, 'its log ends in another way, or is not known here any more')
+  }
+
+  #begins(replica: Replica, end: LogEnd): boolean {
+    const { backlog } = this.#ports
+    if (end.sequence === 0) return true
+    if (end.sequence === replica.lastSequence) return end.epoch === replica.lastEpoch
+    let record = replica.firstRecord < backlog.first ? NO_RECORD : replica.firstRecord
+    while (record !== NO_RECORD && backlog.sequence(record) < end.sequence) record = backlog.next(record)
+    return (
+      record !== NO_RECORD && backlog.sequence(record) === end.sequence && backlog.epoch(record) === end.epoch
+    )
   }
 
   /** The follower holds everything up to `lastSequence` under this epoch: it gets what comes behind. */

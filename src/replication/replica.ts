@@ -37,11 +37,21 @@ export interface Member {
   readonly session: number
   /** Monotonic time at which its removal was proposed last. */
   proposedMs: number
+  /** Its log is known to be the beginning of this one: it has followed this primary in an earlier epoch. */
+  isKnown: boolean
 }
 
 /** The other replicas as a new epoch finds them: nothing is known of any. */
 function unknownMember(node: NodeIndex, session: number): Member {
-  return { node, state: 'unknown', acked: 0, sent: 0, session, proposedMs: Number.NEGATIVE_INFINITY }
+  return {
+    node,
+    state: 'unknown',
+    acked: 0,
+    sent: 0,
+    session,
+    proposedMs: Number.NEGATIVE_INFINITY,
+    isKnown: false,
+  }
 }
 
 export class Replica {
@@ -76,6 +86,10 @@ export class Replica {
   enteredMs = 0
   /** Latest time in its log: the partition's clock never runs behind it. */
   clockMs = 0
+  /** Broken by a test: learners' acknowledgements count. */
+  countsLearners = false
+  /** Broken by a test: a quorum is so many less than a majority. */
+  quorumLess = 0
   /** Set while new writes are held off, so that another replica can reach the end of the log. */
   frozen = false
   /** Outcomes that wait for `commitSequence`, and for `allSequence`, in the order of what they wait for. */
@@ -129,7 +143,7 @@ export class Replica {
 
   /** Replicas that make a quorum, this one included. */
   get quorum(): number {
-    return this.#quorum
+    return this.quorumLess === 0 ? this.#quorum : Math.max(1, this.#quorum - this.quorumLess)
   }
 
   /**
@@ -144,6 +158,7 @@ export class Replica {
     keepsAcks = false,
   ): void {
     const before = this.#members
+    const ledOn = this.#role.kind === 'primary' && role.kind === 'primary'
     this.#role = this.#role === role ? role : changeRole(this.#role, role)
     this.#partitionEpoch = partitionEpoch
     this.#primary = primary
@@ -151,6 +166,13 @@ export class Replica {
     const leads = role.kind === 'primary' || role.kind === 'taking-over'
     this.#members = leads ? othersOf(inSync, this.self, 'unknown') : NO_MEMBERS
     if (!leads) this.#learners = NO_MEMBERS
+    if (ledOn) {
+      for (const former of [...before, ...this.#learners]) {
+        const now = this.member(former.node)
+        if (now !== undefined && former.state !== 'lagging')
+          now.isKnown = former.isKnown || former.state !== 'unknown'
+      }
+    }
     for (const learner of this.#learners) forget(learner)
     for (const member of before) {
       const now = keepsAcks ? this.member(member.node) : undefined
@@ -255,7 +277,7 @@ export class Replica {
 
   /** The highest sequence that `quorum − 1` other members have applied. */
   #heldByQuorum(): number {
-    const { members } = this
+    const members = this.countsLearners ? [...this.members, ...this.learners] : this.members
     const needed = this.quorum - 1
     let best = 0
     for (const candidate of members) {

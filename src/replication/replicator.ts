@@ -36,7 +36,6 @@ import {
   encodePositions,
 } from '../wire/replica-frames.ts'
 import type { FrameStream } from '../wire/transport.ts'
-import { changeOf } from './adoption.ts'
 import { AntiEntropy } from './anti-entropy.ts'
 import { Applier } from './applier.ts'
 import { AtomicGroup, type Uncompress } from './atomic-group.ts'
@@ -44,7 +43,6 @@ import { Backlog, NO_RECORD, type Pinned } from './backlog.ts'
 import { type ClusterPort, staticCluster } from './cluster-port.ts'
 import { EpochFence } from './epoch-fence.ts'
 import { Leadership } from './leadership.ts'
-import { LearnerState } from './learner-state.ts'
 import { LEASE_MS, LeaseGrants } from './lease-grants.ts'
 import { LogFollower } from './log-follower.ts'
 import type { SessionOutcomes } from './operation-table.ts'
@@ -54,9 +52,10 @@ import { Primary, type StagedValue } from './primary.ts'
 import { PrimaryMoves } from './primary-moves.ts'
 import { Proposals } from './proposals.ts'
 import { ReadGate } from './read-gate.ts'
-import { type Member, Replica } from './replica.ts'
+import type { Member, Replica } from './replica.ts'
 import type { ReceiverPorts, ReplicaReceiver } from './replica-receiver.ts'
-import { BACKUP, NO_NODE, PRIMARY, type Role } from './role.ts'
+import { BACKUP } from './role.ts'
+import { Roles } from './roles.ts'
 import { StageInbox } from './stage-inbox.ts'
 import { StageOutbox } from './stage-outbox.ts'
 import { SyncSource } from './sync-source.ts'
@@ -116,11 +115,6 @@ const SESSION_SWEEP_MS = 5000
 const LAZY_MS = 4
 const QUARANTINE_AFTER_MS = 3000
 const SYNC_SESSIONS_MAX = 2
-/** Entries of a partition without a role here that are removed in one turn. */
-const DROPS_PER_SLICE = 500
-/** What a node holds of a partition that lacks a replica is kept this long: it may be the one to be brought up. */
-const RETAIN_MS = 60_000
-
 export class Replicator {
   readonly #ports: ReplicatorPorts
   readonly #options: ReplicationOptions
@@ -135,6 +129,7 @@ export class Replicator {
   readonly reads: ReadGate
   readonly antiEntropy: AntiEntropy
   readonly #moves: PrimaryMoves
+  #rolesDue = false
   readonly proposals: Proposals
   readonly #grants: LeaseGrants
   readonly #follower: LogFollower
@@ -146,19 +141,13 @@ export class Replicator {
   readonly #quarantineAfterMs: number
   #quarantined = false
   readonly #keepsAcks: boolean
-  readonly #unknownIfApplied: boolean
-  readonly #recoversWhole: boolean
   #topology: Topology | undefined
   #self: NodeIndex = -1
-  #replicas: (Replica | undefined)[] = []
+  readonly #roles: Roles
+  readonly #replicas: readonly (Replica | undefined)[]
   #primaries: Replica[] = []
   /** Replicas this node is primary of, or takes over. */
   readonly #leading = new Set<Replica>()
-  /** Partitions whose role here is over: from which monotonic time on their memory is given back, slice by slice. */
-  readonly #dropping = new Map<number, number>()
-  #dropDue = false
-  /** Until when leases may run that this node granted on partitions it no longer holds. */
-  readonly #formerLeases = new Map<number, number>()
   #stamp = 0
   readonly #receivers = new Map<NodeIndex, ReplicaReceiver>()
   #regions: (RegionRecord | undefined)[] = []
@@ -185,6 +174,7 @@ export class Replicator {
     this.operations = new OperationTable({
       idleMs: 2 * options.timeoutMaxMs,
       bytesMax: memory.limitBytes / 8,
+      ...(keeps(ports.brokenRules, 'ids-until-watermark') ? {} : { foundMax: 0 }),
     })
     this.backlog = new Backlog(
       options.backlogBytes,
@@ -233,8 +223,6 @@ export class Replicator {
       logged: (replica, effect, effectBytes, staged) => this.#logged(replica, effect, effectBytes, staged),
     })
     this.#keepsAcks = !keeps(brokenRules, 'acks-per-epoch')
-    this.#unknownIfApplied = keeps(brokenRules, 'applied-is-unknown')
-    this.#recoversWhole = keeps(brokenRules, 'recovered-whole')
     this.#grants = new LeaseGrants(LEASE_MS)
     this.#follower = new LogFollower({
       applier: this.applier,
@@ -257,15 +245,37 @@ export class Replicator {
       replicaTimeoutMs: options.replicaTimeoutMs,
       peer: (node) => this.#peers[node],
       flushSoon: () => this.flushSoon(),
-      serves: () => this.#rolesChanged(),
+      serves: () => this.#rolesChangedSoon(),
       diverged: (replica, what) => this.#diverged(replica, what),
     })
+    this.#moves = new PrimaryMoves({
+      clock,
+      scheduler,
+      proposals: this.proposals,
+      flushSoon: () => this.flushSoon(),
+    })
+    this.#roles = new Roles({
+      engine,
+      clock,
+      scheduler,
+      memory,
+      leadership: this.leadership,
+      moves: this.#moves,
+      grants: this.#grants,
+      brokenRules,
+      peer: (node) => this.#peers[node],
+      receiver: (node) => this.#receivers.get(node),
+      stoppedServing: () => this.reads.check(),
+    })
+    this.#replicas = this.#roles.replicas
     this.#fence = new EpochFence({
       engine,
       monotonicMs: () => clock.monotonicMs(),
       replica: (partition) => this.#replicas[partition],
-      adopt: (replica, partitionEpoch, primary, session) =>
-        this.#enter(replica, partitionEpoch, session > 0 ? replica.state : BACKUP, primary, []),
+      adopt: (replica, partitionEpoch, primary, session) => {
+        this.#roles.enter(replica, partitionEpoch, session > 0 ? replica.state : BACKUP, primary, [])
+        this.#rolesChangedSoon()
+      },
       contradicted: (replica, node) =>
         this.#diverged(
           replica,
@@ -293,12 +303,6 @@ export class Replicator {
       peer: (node) => this.#peers[node],
       sendsIds: keeps(brokenRules, 'ids-in-sync'),
       promotesWhole: keeps(brokenRules, 'promote-only-whole'),
-    })
-    this.#moves = new PrimaryMoves({
-      clock,
-      scheduler,
-      proposals: this.proposals,
-      flushSoon: () => this.flushSoon(),
     })
     this.antiEntropy = new AntiEntropy({
       engine,
@@ -349,8 +353,16 @@ export class Replicator {
     this.#self = self
     this.#adoptRegions(topology)
     this.#adoptPeers(before, topology, self)
+    const isOther = before !== undefined && formerSelf !== self
     topology.partitions.forEach((record, partition) => {
-      this.#adoptPartition(record, partition, self, formerSelf)
+      this.#roles.adopt(
+        record,
+        before?.partitions[partition],
+        partition,
+        self,
+        isOther,
+        lacksReplica(topology, record, partition),
+      )
     })
     this.#rolesChanged()
     this.flushSoon()
@@ -556,6 +568,7 @@ export class Replicator {
     this.leadership.close()
     this.syncs.close()
     this.#moves.close()
+    this.#roles.close()
     this.reads.close()
     const error = new CacheError(
       'OUTCOME_UNKNOWN',
@@ -760,185 +773,17 @@ export class Replicator {
     }
   }
 
-  #adoptPartition(record: PartitionRecord, partition: number, self: NodeIndex, formerSelf: NodeIndex): void {
-    const { engine } = this.#ports
-    let replica = this.#replicas[partition]
-    const { partitionEpoch, primary, inSync } = record
-    if (replica !== undefined && formerSelf !== self) {
-      // What another process of the record holds is nothing of this one's ◆.
-      this.#drop(replica, partitionEpoch)
-      replica = undefined
-    }
-    const change = changeOf(record, self, replica)
-    switch (change.kind) {
-      case 'none':
-      case 'ignore':
-        return
-      case 'keep':
-        break
-      case 'begin':
-        replica = this.#hold(partition, partitionEpoch, primary, inSync)
-        if (replica.role === 'primary') engine.setPrimary(partition, true)
-        break
-      case 'lead-on':
-        replica = replica as Replica
-        this.#enter(replica, partitionEpoch, PRIMARY, self, inSync)
-        break
-      case 'take-over': {
-        if (replica?.state.kind === 'learner' && !replica.state.learner.isWhole && this.#recoversWhole) {
-          // What a learner holds half is worth nothing ◆.
-          this.#drop(replica, partitionEpoch)
-          engine.dropPartition(partition)
-          replica = undefined
-        }
-        const former = replica?.primary ?? NO_NODE
-        replica ??= this.#hold(partition, 0, NO_NODE, [])
-        if (replica.primary !== self) this.#captureLease(replica)
-        const takeover = this.leadership.begin(replica, record, former)
-        this.#enter(replica, partitionEpoch, { kind: 'taking-over', takeover }, self, inSync)
-        this.leadership.start(replica, record)
-        return
-      }
-      case 'follow':
-        replica ??= this.#hold(partition, partitionEpoch, primary, inSync)
-        this.#enter(replica, partitionEpoch, BACKUP, primary, inSync)
-        break
-      case 'learn-on':
-        replica = replica as Replica
-        this.#enter(replica, partitionEpoch, replica.state, primary, inSync)
-        break
-      case 'learn':
-        replica ??= this.#hold(partition, partitionEpoch, primary, inSync)
-        this.#enter(
-          replica,
-          partitionEpoch,
-          { kind: 'learner', learner: new LearnerState(change.session) },
-          primary,
-          inSync,
-        )
-        break
-      case 'drop':
-        if (replica !== undefined) this.#drop(replica, partitionEpoch, this.#lacksReplica(record, partition))
-        return
-    }
-    if (replica === undefined) return
-    if (replica.role === 'primary') {
-      replica.setLearners(record.learners)
-      for (const learner of replica.learners)
-        if (learner.state === 'unknown') this.#peers[learner.node]?.ask(replica)
-      if (change.kind === 'lead-on') this.leadership.leadOn(replica, record)
-    }
-    this.leadership.listed(replica, record)
-  }
-
-  /** Begins to hold the partition, with what is left in memory of an earlier role. */
-  #hold(
-    partition: number,
-    partitionEpoch: number,
-    primary: NodeIndex,
-    inSync: readonly NodeIndex[],
-  ): Replica {
-    const { engine, clock } = this.#ports
-    this.#dropping.delete(partition)
-    if (!engine.hasPartition(partition)) engine.addPartition(partition)
-    const replica = new Replica(partition, partitionEpoch, this.#self, primary, inSync)
-    replica.enteredMs = clock.monotonicMs()
-    replica.leaseUntilMs = this.#formerLeases.get(partition) ?? replica.leaseUntilMs
-    this.#formerLeases.delete(partition)
-    this.#replicas[partition] = replica
-    return replica
-  }
-
-  /** Puts a replica under an epoch, in this role: whoever it served before learns that that is over. */
-  #enter(
-    replica: Replica,
-    partitionEpoch: number,
-    role: Role,
-    primary: NodeIndex,
-    inSync: readonly NodeIndex[],
-  ): void {
-    const formerPrimary = replica.primary
-    const wasPrimary = replica.role === 'primary'
-    if (formerPrimary !== primary) this.#captureLease(replica)
-    this.#moves.end(replica)
-    replica.enter(partitionEpoch, role, primary, inSync, this.#keepsAcks)
-    replica.enteredMs = this.#ports.clock.monotonicMs()
-    if (wasPrimary && role.kind !== 'primary') this.#stopServing(replica)
-    if (role.kind !== 'taking-over' && role.kind !== 'primary') this.leadership.forget(replica)
-    this.#receivers.get(primary)?.admit(replica.partition)
-    if (formerPrimary !== primary)
-      this.#receivers.get(formerPrimary)?.revoke(replica.partition, partitionEpoch, replica.lastSequence)
-  }
-
-  /** Whatever this node granted to the primary it leaves may run on until then. */
-  #captureLease(replica: Replica): void {
-    if (replica.role !== 'backup') return
-    replica.leaseUntilMs = Math.max(replica.leaseUntilMs, this.#grants.untilMs(replica.primary))
-  }
-
-  /** Outcomes that wait were applied here: whether they last is for the next primary to know ◆. */
-  #stopServing(replica: Replica): void {
-    this.#moves.end(replica)
-    const notPrimary = new CacheError('NOT_PRIMARY', 'another node became primary: ask there')
-    replica.abandon(
-      this.#unknownIfApplied
-        ? new CacheError(
-            'OUTCOME_UNKNOWN',
-            'the write was applied, then another node became primary: read to find out whether it lasts',
-          )
-        : notPrimary,
-      notPrimary,
-    )
-    this.reads.check()
-    if (this.#ports.engine.isPrimary(replica.partition))
-      this.#ports.engine.setPrimary(replica.partition, false)
-  }
-
-  /** The node has no role in the partition any more: its memory is given back in slices. */
-  #drop(replica: Replica, partitionEpoch: number, retain = false): void {
-    const { partition } = replica
-    const { clock, memory } = this.#ports
-    this.#captureLease(replica)
-    const nowMs = clock.monotonicMs()
-    if (replica.leaseUntilMs > nowMs) this.#formerLeases.set(partition, replica.leaseUntilMs)
-    this.leadership.forget(replica)
-    this.#stopServing(replica)
-    this.#receivers.get(replica.primary)?.revoke(partition, partitionEpoch, replica.lastSequence)
-    // Whoever still has the replica in hand finds one without a say.
-    replica.enter(partitionEpoch, BACKUP, NO_NODE, [])
-    this.#replicas[partition] = undefined
-    this.#dropping.set(partition, retain && memory.level === 'normal' ? nowMs + RETAIN_MS : nowMs)
-    this.#dropSoon()
-  }
-
-  #lacksReplica(record: PartitionRecord, partition: number): boolean {
-    const group = this.#topology?.groups.find(
-      (one) => partition >= one.firstPartition && partition < one.firstPartition + one.partitionCount,
-    )
-    return record.inSync.length + record.learners.length < (group?.replicationFactor ?? 0)
-  }
-
-  #dropSoon(): void {
-    const { clock, memory } = this.#ports
-    const nowMs = clock.monotonicMs()
-    const due = [...this.#dropping].some(([, fromMs]) => fromMs <= nowMs || memory.level !== 'normal')
-    if (!due || this.#dropDue || this.#closed) return
-    this.#dropDue = true
-    this.#ports.scheduler.nextTurn(() => {
-      this.#dropDue = false
-      if (this.#closed) return
-      let left = DROPS_PER_SLICE
-      for (const [partition, fromMs] of this.#dropping) {
-        if (fromMs > nowMs && memory.level === 'normal') continue
-        left -= this.#ports.engine.entries(partition)
-        if (this.#ports.engine.dropPartition(partition, DROPS_PER_SLICE)) this.#dropping.delete(partition)
-        if (left <= 0) break
-      }
-      if (this.#dropping.size > 0) this.#dropSoon()
+  /** Many partitions change their role in one turn. */
+  #rolesChangedSoon(): void {
+    if (this.#rolesDue) return
+    this.#rolesDue = true
+    this.#ports.scheduler.endOfTurn(() => {
+      if (this.#rolesDue && !this.#closed) this.#rolesChanged()
     })
   }
 
   #rolesChanged(): void {
+    this.#rolesDue = false
     this.#primaries = []
     this.#leading.clear()
     for (const replica of this.#replicas) {
@@ -1029,7 +874,7 @@ export class Replicator {
     this.leadership.tick(this.#primaries)
     this.syncs.tick()
     this.antiEntropy.tick(this.#primaries, HEARTBEAT_MS)
-    if (this.#dropping.size > 0) this.#dropSoon()
+    this.#roles.dropSoon()
   }
 
   /** Each region's budget is cluster-wide, one copy; this node enforces the share of the partitions it is primary of. */
@@ -1051,6 +896,13 @@ export class Replicator {
       )
     }
   }
+}
+
+function lacksReplica(topology: Topology, record: PartitionRecord, partition: number): boolean {
+  const group = topology.groups.find(
+    (one) => partition >= one.firstPartition && partition < one.firstPartition + one.partitionCount,
+  )
+  return record.inSync.length + record.learners.length < (group?.replicationFactor ?? 0)
 }
 
 function unexpectedFrame(body: Uint8Array): CacheError {

@@ -2,9 +2,10 @@
  * What a node is to one partition, and which changes there are:
  *
  * ```
- * backup ──► taking-over ──► primary ──► backup, learner
+ * backup ──► taking-over ──► primary ──► backup, learner, kept
  *   ▲  └───► learner ──► backup, taking-over
- *   └── taking-over
+ *   ├── taking-over
+ *   └── kept ──► taking-over, learner
  * ```
  *
  * Nobody becomes primary but through a takeover, except of a partition that begins (its first epoch): then every log is empty.
@@ -25,14 +26,17 @@ export type Role =
   | { readonly kind: 'backup' }
   /** Is being brought up to date: counts for nothing. */
   | { readonly kind: 'learner'; readonly learner: LearnerState }
+  /** Left the set, but what it holds may be needed until the sets it was in are settled: it keeps it, and does nothing. */
+  | { readonly kind: 'kept' }
 
 export type RoleName = Role['kind']
 
 const NEXT: Readonly<Record<RoleName, readonly RoleName[]>> = {
-  primary: ['backup', 'learner', 'taking-over'],
-  'taking-over': ['primary', 'backup', 'learner', 'taking-over'],
-  backup: ['taking-over', 'learner', 'backup'],
-  learner: ['backup', 'taking-over', 'learner'],
+  primary: ['backup', 'learner', 'taking-over', 'kept'],
+  'taking-over': ['primary', 'backup', 'learner', 'taking-over', 'kept'],
+  backup: ['taking-over', 'learner', 'backup', 'kept'],
+  learner: ['backup', 'taking-over', 'learner', 'kept'],
+  kept: ['backup', 'taking-over', 'learner', 'kept'],
 }
 
 /** The role after a change. @throws CacheError INTERNAL when there is no such change. */
@@ -43,6 +47,7 @@ export function changeRole(from: Role, to: Role): Role {
 
 export const PRIMARY: Role = { kind: 'primary' }
 export const BACKUP: Role = { kind: 'backup' }
+export const KEPT: Role = { kind: 'kept' }
 
 /** What stands in place of a node's position where none is known. */
 export const NO_NODE: NodeIndex = -1

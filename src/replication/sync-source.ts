@@ -62,7 +62,7 @@ const LARGE_BYTES_PER_RANGE = 8 * 1024 * 1024
 /** A session in which nothing happens for this long begins anew, in milliseconds. */
 const STUCK_MS = 5000
 const RETRY_MIN_MS = 200
-const RETRY_MAX_MS = 5000
+const RETRY_MAX_MS = 1000
 const HASHES = 2 ** 32
 
 export class SyncSource {

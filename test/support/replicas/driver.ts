@@ -103,13 +103,15 @@ export class Driver {
   #recover(record: PartitionRecord, partition: number): Transform | undefined {
     const { register, time } = this.#cluster
     const { topology } = register
-    if (isUp(topology.nodes[record.primary]?.state) || !lacksValidSet(topology, record)) {
+    if (!lacksValidSet(topology, record)) {
       this.#lostSince.delete(partition)
       return undefined
     }
     const since = this.#lostSince.get(partition) ?? time.monotonicMs()
     this.#lostSince.set(partition, since)
-    if (time.monotonicMs() - since < this.#options.recoverAfterMs) return undefined
+    // A primary that serves would have shrunk its set by now; one that takes over may lack whom it has to hear.
+    const waitMs = this.#options.recoverAfterMs + (isUp(topology.nodes[record.primary]?.state) ? 2500 : 0)
+    if (time.monotonicMs() - since < waitMs) return undefined
     const up = topology.nodes.flatMap((node, i) => (isUp(node.state) ? [i] : []))
     const survivors = record.inSync.filter((node) => up.includes(node))
     const node = this.#pick(survivors.length > 0 ? survivors : up)

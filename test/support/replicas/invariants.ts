@@ -57,7 +57,17 @@ export class ReplicaInvariants {
       const at = this.#cluster.machineOf(record.primary)
       const primary = this.#cluster.replica(at, partition)
       if (primary?.role !== 'primary' || primary.partitionEpoch !== record.partitionEpoch) {
-        this.#add(`${what} is not served: ${primary?.role} ${primary?.partitionEpoch}`)
+        const state = primary?.state.kind === 'taking-over' ? primary.state.takeover.state : undefined
+        const others = this.#cluster.nodes
+          .map((node) => node?.plane?.replicator.replica(partition))
+          .map((one) =>
+            one === undefined
+              ? '-'
+              : `${one.role} e${one.partitionEpoch} ${one.lastEpoch}/${one.lastSequence}`,
+          )
+        this.#add(
+          `${what} is not served: ${primary?.role} ${primary?.partitionEpoch} ${JSON.stringify(state)} states: ${others}`,
+        )
         return
       }
       const expected = this.#digest(nodes[at] as ReplicaNode, primary)

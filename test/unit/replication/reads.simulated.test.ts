@@ -2,6 +2,7 @@
 
 import { afterEach, describe, expect, it } from 'vitest'
 import type { Rule } from '../../../src/kernel/rule-switch.ts'
+import type { ReadGate } from '../../../src/replication/read-gate.ts'
 import { ReadCode } from '../../../src/wire/operations.ts'
 import { shown, text, written } from '../../support/cluster-bench.ts'
 import type { RawResult } from '../../support/raw-client.ts'
@@ -29,11 +30,10 @@ describe('a read', () => {
     return result === undefined ? undefined : shown(result)
   }
 
-  const reads = (at = 0) => {
-    const { reads: gate } = cluster.node(at).plane?.replicator as NonNullable<
-      ReturnType<typeof cluster.node>['plane']
-    >['replicator']
-    return gate
+  const reads = (at = 0): ReadGate => {
+    const { plane } = cluster.node(at)
+    if (plane === undefined) throw new RangeError(`node ${at} has no topology`)
+    return plane.replicator.reads
   }
   const hasLease = (at = 0): boolean => {
     const replica = cluster.replica(at)
