@@ -100,18 +100,22 @@ export class Invariants {
     const server = this.#servers.get(name)
     if (server === undefined) {
       this.#servers.set(name, core.incarnation)
-      this.#leaseIsOver(at, core, partition)
+      this.#leaseIsOver(at, core, partition, partitionEpoch)
     } else if (server !== core.incarnation)
       this.#log.violation(`${at}: serves epoch ${partitionEpoch} as another process did`)
   }
 
-  /** Whoever begins to serve is alone: no other process could still answer as primary by its lease. */
-  #leaseIsOver(at: string, core: NodeCore, partition: number): void {
+  /** Whoever begins to serve is alone: no earlier primary could still answer by its lease, nor this one by its own beside a later one. */
+  #leaseIsOver(at: string, core: NodeCore, partition: number, partitionEpoch: number): void {
+    const own = core.dataPlane?.replicator
+    const ownReplica = own?.replica(partition)
+    const hasLease = ownReplica !== undefined && own?.reads.hasLease(ownReplica) === true
     for (const { nodeId, core: other } of this.#cluster.nodes) {
       if (other === undefined || other === core) continue
       const replicator = other.dataPlane?.replicator
       const replica = replicator?.replica(partition)
-      if (replica !== undefined && replicator?.reads.hasLease(replica))
+      if (replica === undefined || replicator?.reads.hasLease(replica) !== true) continue
+      if (replica.partitionEpoch < partitionEpoch || hasLease)
         this.#log.violation(`${at}: begins to serve while ${nodeId} holds a lease`)
     }
   }
