@@ -27,6 +27,8 @@ export interface ChaosOptions {
   readonly stallMs: number
   /** How long the cluster may take to be whole again after a fault. */
   readonly healMs: number
+  /** Any error a client sees fails the run. */
+  readonly strict: boolean
   /** Quiet time between two faults. */
   readonly quietMs: number
 }
@@ -51,6 +53,7 @@ export const USAGE: string = `npm run chaos -- [options]
   --timeout MS         of client calls (6000)
   --stall MS           from when on a call counts as stalled (250)
   --heal SECONDS       how long the cluster may take to be whole after a fault (60)
+  --strict             any error that a client sees fails the run
   --quiet SECONDS      between two faults (3)
   --build DIR          the checkout whose dist is run (this one)
   --out DIR            where histories, logs and the report go (.ringcache/chaos/<time>)
@@ -89,6 +92,7 @@ export function parseOptions(args: readonly string[]): ChaosOptions | 'help' {
     outFolder: values.out === undefined ? undefined : resolve(values.out),
     timeoutMs: whole(values.timeout ?? '6000', '--timeout', 100, 30_000),
     stallMs: whole(values.stall ?? '250', '--stall', 10, 10_000),
+    strict: values.strict === true,
     healMs: number(values.heal ?? '60', '--heal', 1, 600) * 1000,
     quietMs: number(values.quiet ?? '3', '--quiet', 0, 600) * 1000,
   }
@@ -117,6 +121,7 @@ function parse(args: readonly string[]) {
         build: text,
         out: text,
         'port-base': text,
+        strict: { type: 'boolean' },
         help: { type: 'boolean' },
       },
     })

@@ -12,6 +12,8 @@ import { SeededRandom } from '../../src/kernel/random.ts'
 import { parseHistory } from '../../src/testing/history.ts'
 import type { ClientMethods, LedgerVerdict, ReadMode, WorkloadResult } from './client/messages.ts'
 import { ChaosCluster } from './cluster/chaos-cluster.ts'
+import { SmallDisk } from './cluster/small-disk.ts'
+import { CommandLine } from './command-line.ts'
 import { FAULTS } from './faults/catalogue.ts'
 import type { FaultContext } from './faults/fault.ts'
 import { FaultSchedule } from './faults/schedule.ts'
@@ -39,17 +41,18 @@ export async function runChaos(options: ChaosOptions, folder: string): Promise<C
   for (const end of ends) await network.addClient(end)
   await using cluster = await ChaosCluster.start({
     nodes: options.nodes,
-    spares: 0,
+    spares: options.faults.includes('members') ? 1 : 0,
     network,
     build: options.build,
     folder,
     partitions: options.partitions,
-    smallDisk: options.faults.includes('disk') && FAULTS.disk !== undefined && process.getuid?.() === 0,
+    smallDisk: options.faults.includes('disk') && SmallDisk.problem() === undefined,
     falseClock: options.faults.includes('clock'),
   })
   await using clients = new Clients(ends.map((end) => new RemoteProcess(network, end, CLIENT_PROCESS)))
   const read = await clients.connect(options, cluster.addresses)
-  const safety = new Safety(cluster, clients.first, options.healMs)
+  const commandLine = new CommandLine(cluster, clients.first.end)
+  const safety = new Safety(cluster, clients.first, commandLine, options.healMs)
   await safety.detect()
   await safety.wait()
   say(`${options.nodes} nodes serve; ${network.about}; reads: ${read}; files in ${folder}`)
@@ -63,6 +66,7 @@ export async function runChaos(options: ChaosOptions, folder: string): Promise<C
     network,
     clients: ends,
     random: new SeededRandom(options.seed),
+    commandLine,
     untilSafe: () => safety.wait(),
     leaders: () => clients.first.call('leaders', null),
   })
@@ -88,6 +92,7 @@ export async function runChaos(options: ChaosOptions, folder: string): Promise<C
     surprises: cluster.surprises,
     problems,
     stallMs: options.stallMs,
+    strict: options.strict,
   })
   writeFileSync(join(folder, 'report.json'), `${JSON.stringify(report, undefined, 2)}\n`)
   return report

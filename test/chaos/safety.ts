@@ -3,30 +3,32 @@
  * acknowledge go through. Where the command line has `cluster safe` that is asked, too.
  */
 
-import { execFile } from 'node:child_process'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { ClientMethods } from './client/messages.ts'
 import type { ChaosCluster } from './cluster/chaos-cluster.ts'
+import type { CommandLine } from './command-line.ts'
 import { nowMs } from './monotonic.ts'
-import type { End } from './network/network.ts'
 import type { RemoteProcess } from './remote.ts'
 
 const POLL_MS = 100
 const PROBE_TIMEOUT_MS = 2_000
-const COMMAND_TIMEOUT_MS = 10_000
 
 export class Safety {
   readonly #cluster: ChaosCluster
   readonly #client: RemoteProcess<ClientMethods>
-  /** The end from which the command line is run. */
-  readonly #end: End
+  readonly #commandLine: CommandLine
   readonly #healMs: number
   #hasCommand = false
 
-  constructor(cluster: ChaosCluster, client: RemoteProcess<ClientMethods>, healMs: number) {
+  constructor(
+    cluster: ChaosCluster,
+    client: RemoteProcess<ClientMethods>,
+    commandLine: CommandLine,
+    healMs: number,
+  ) {
     this.#cluster = cluster
     this.#client = client
-    this.#end = client.end
+    this.#commandLine = commandLine
     this.#healMs = healMs
   }
 
@@ -40,7 +42,7 @@ export class Safety {
   /** Looks whether the command line can tell. */
   async detect(): Promise<void> {
     // The help of an unknown command is that of the program.
-    const { output } = await this.#ringcache(['cluster', '--help'])
+    const { output } = await this.#commandLine.run('cluster', '--help')
     this.#hasCommand = /^\s+safe\b/m.test(output)
   }
 
@@ -62,29 +64,7 @@ export class Safety {
     const { problem } = await this.#client.call('probe', { timeoutMs: PROBE_TIMEOUT_MS })
     if (problem !== undefined) return problem
     if (!this.#hasCommand) return undefined
-    const { code, output } = await this.#ringcache(['cluster', 'safe', ...this.#nodesOption()])
+    const { code, output } = await this.#commandLine.ask('cluster', 'safe')
     return code === 0 ? undefined : `cluster safe says ${code}: ${output.trim().slice(0, 300)}`
-  }
-
-  #nodesOption(): string[] {
-    return ['--nodes', this.#cluster.running.map(({ id }) => this.#cluster.network.addressOf(id)).join(',')]
-  }
-
-  #ringcache(words: readonly string[]): Promise<{ code: number; output: string }> {
-    const { command, args, env } = this.#cluster.network.launch(this.#end, process.execPath, [
-      this.#cluster.main,
-      ...words,
-    ])
-    return new Promise((resolve) => {
-      execFile(
-        command,
-        args,
-        { env: { ...process.env, ...env }, timeout: COMMAND_TIMEOUT_MS },
-        (error, stdout, stderr) => {
-          const code = error === null ? 0 : typeof error.code === 'number' ? error.code : 1
-          resolve({ code, output: `${stdout}${stderr}` })
-        },
-      )
-    })
   }
 }

@@ -2,6 +2,7 @@
 
 import type { Fault } from './fault.ts'
 import { clock, disk } from './machine-faults.ts'
+import { members } from './member-faults.ts'
 import { away, clientCut, cut, delay, isolate, oneWay, reset } from './network-faults.ts'
 import { kill, restart, rolling, stall, stop, wipe } from './process-faults.ts'
 
@@ -21,6 +22,7 @@ export const FAULTS = {
   reset,
   disk,
   clock,
+  members,
 } as const satisfies Record<string, Fault>
 
 export type FaultName = keyof typeof FAULTS

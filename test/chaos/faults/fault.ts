@@ -3,6 +3,7 @@
 import { integerBetween, type Random } from '../../../src/kernel/random.ts'
 import type { ChaosCluster } from '../cluster/chaos-cluster.ts'
 import type { ChaosNode } from '../cluster/chaos-node.ts'
+import type { CommandLine } from '../command-line.ts'
 import type { ChaosNetwork, End } from '../network/network.ts'
 
 export interface FaultContext {
@@ -10,6 +11,7 @@ export interface FaultContext {
   readonly network: ChaosNetwork
   readonly clients: readonly End[]
   readonly random: Random
+  readonly commandLine: CommandLine
   /** Nodes that are the primary of some partition. */
   leaders(): Promise<readonly End[]>
   /** Waits until every partition is served and fully replicated. @throws when that takes too long. */

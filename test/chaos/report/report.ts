@@ -34,6 +34,8 @@ export interface RunRecord {
   /** What kept the run from going on as planned. */
   readonly problems: readonly string[]
   readonly stallMs: number
+  /** Any error a client saw fails the run. */
+  readonly strict: boolean
 }
 
 export interface FaultReport extends WindowSummary {
@@ -178,6 +180,8 @@ function failuresOf(report: Omit<ChaosReport, 'passed' | 'failures'>, run: RunRe
     failures.push(`${ledger.staleReads} linearizable reads did not show what had been acknowledged before`)
   if (outsideFaults.unknownShare > UNKNOWN_SHARE_MAX)
     failures.push(`${percent(outsideFaults.unknownShare)} unknown outcomes outside faults`)
+  const seen = sum(Object.values(report.operations.errors))
+  if (run.strict && seen > 0) failures.push(`clients saw ${seen} errors`)
   failures.push(...report.surprises)
   failures.push(...run.clients.flatMap((client) => client.problems))
   return failures
