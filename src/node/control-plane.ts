@@ -490,7 +490,10 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
     for (const session of this.#sessions) {
       if (!reached.has(session.peer.nodeId)) session.send({ kind: 'fetched', slot, value })
     }
-    this.#learn(slot, value, () => this.#fetchWhole())
+    // What this node makes of it takes milliseconds: the others need not wait for that.
+    this.#ports.scheduler.nextTurn(() => {
+      if (!this.#closed) this.#learn(slot, value, () => this.#fetchWhole())
+    })
   }
 
   /** Sends what leads from `epoch` to what is known. */
