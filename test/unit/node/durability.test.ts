@@ -2,7 +2,7 @@
 
 import { afterEach, describe, expect, it } from 'vitest'
 import { DurabilityCode } from '../../../src/wire/operations.ts'
-import { ClusterBench, text, written } from '../../support/cluster-bench.ts'
+import { ClusterBench, partitionOfKey, text, written } from '../../support/cluster-bench.ts'
 
 const { one, quorum, all } = DurabilityCode
 
@@ -30,18 +30,6 @@ describe('a write', () => {
     // Not held up either: round trips, no timeouts.
     expect(bench.cluster.time.monotonicMs() - startMs).toBeLessThan(400)
     expect(bench.replica(2, key).lastSequence).toBe(20)
-  })
-
-  it('at all is refused while a backup is dead, and changes nothing', async () => {
-    bench = await ClusterBench.start()
-    const key = bench.keyOf(0)
-    const client = await bench.client(0)
-    bench.cluster.killNode(bench.node(1))
-    await bench.cluster.time.advance(2000)
-    expect(written(await bench.run(client.set(key, text('x'), { durability: all })))).toBe(
-      'NOT_ENOUGH_REPLICAS',
-    )
-    expect(bench.replica(0, key).lastSequence).toBe(0)
   })
 
   it('at quorum is refused before anything is applied once both backups are known to be gone', async () => {
@@ -133,7 +121,7 @@ describe('a write', () => {
     expect(bench.replica(0, key).members.map((member) => member.state)).toEqual(['following', 'following'])
   })
 
-  it('goes on without a backup that the backlog overran, which is counted and left out', async () => {
+  it('goes on without a backup that the backlog overran, and takes it back', async () => {
     bench = await ClusterBench.start({ node: { backlogBytes: 4096 } })
     const key = bench.keyOf(0)
     const client = await bench.client(0)
@@ -141,16 +129,15 @@ describe('a write', () => {
     for (let i = 1; i <= 100; i++) {
       expect(written(await bench.run(client.set(key, text('x'.repeat(100)))))).toBe(i)
     }
-    expect(bench.node(0).core?.status().laggingReplicas).toBe(1)
-    expect(bench.node(0).core?.dataPlane?.replicator.counters.lagging).toBe(1)
+    expect(bench.node(0).core?.dataPlane?.replicator.counters.lagging).toBeGreaterThan(0)
     bench.heal()
-    await bench.cluster.time.advance(5000)
-    expect(bench.replica(0, key).members.map((member) => member.state)).toEqual(['following', 'lagging'])
-    // It no longer counts: with the other one gone there is no quorum, though it is linked.
-    expect(written(await bench.run(client.set(key, text('y'))))).toBe(101)
-    bench.cluster.killNode(bench.node(1))
-    await bench.cluster.time.advance(500)
-    expect(written(await bench.run(client.set(key, text('z'))))).toBe('NOT_ENOUGH_REPLICAS')
-    expect(bench.replica(2, key).lastSequence).toBeLessThan(101)
+    const states = (): string[] => {
+      const node = bench.cluster.nodes[bench.primaryOf(partitionOfKey(key))]
+      const replica = node?.core?.dataPlane?.replicator.replica(partitionOfKey(key))
+      return (replica?.members ?? []).map((member) => member.state)
+    }
+    await bench.cluster.waitFor(() => states().join() === 'following,following', 60_000)
+    expect(written(await bench.run(client.set(key, text('y'), { durability: all })))).toBe(101)
+    expect(bench.replica(2, key).lastSequence).toBe(101)
   })
 })

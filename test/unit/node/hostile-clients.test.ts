@@ -107,7 +107,7 @@ describe('a hostile client', () => {
         writeOperationStart(w, Opcode.clear, 0, 0)
         for (const number of [region, 0, partition, 0, 0]) w.varint(number)
       }
-    const own = [0, 1, 2, 3].find((partition) => bench.primaryOf(partition) === 0) ?? 0
+    const own = [0, 1, 2, 3, 4, 5, 6, 7].find((partition) => bench.primaryOf(partition) === 0) ?? 0
     expect(await answer(one, scan(0, own, 0))).toBe('status 0')
     for (const partition of [8, 2 ** 31, 2 ** 40, 2 ** 53 - 1]) {
       expect(await answer(one, scan(0, partition, 0))).toBe('INVALID_ARGUMENT')

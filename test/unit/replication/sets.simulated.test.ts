@@ -49,6 +49,17 @@ describe('an in-sync set', () => {
     expect(cluster.replica(0)).toMatchObject({ role: 'primary', partitionEpoch: 2 })
   })
 
+  it('refuses a write at all while a member is silent, and changes nothing', async () => {
+    await start()
+    const client = await cluster.client(0)
+    cluster.register.refuses = () => true
+    cluster.cut(0, 2)
+    await cluster.time.advance(1500)
+    const result = await cluster.run(client.set('k', text('v'), { durability: 3 }))
+    expect(written(result)).toBe('NOT_ENOUGH_REPLICAS')
+    expect(cluster.replica(0)?.lastSequence).toBe(0)
+  })
+
   it('of two stays, for slowness alone', async () => {
     await start({ replicas: 2 })
     cluster.cut(0, 1)
