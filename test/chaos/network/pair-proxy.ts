@@ -148,6 +148,7 @@ class ProxyPipe {
   readonly #to: Socket
   readonly #flow: Flow
   readonly #onFinished: () => void
+  readonly #delayed: { readonly chunk: Buffer; readonly dueMs: number }[] = []
   #delayedBytes = 0
   /** Set once the source has ended, until that is passed on. */
   #ending: 'end' | 'reset' | undefined
@@ -176,18 +177,34 @@ class ProxyPipe {
 
   #take(chunk: Buffer): void {
     const { delayMs } = this.#flow
-    if (delayMs === 0 && this.#delayedBytes === 0) this.#give(chunk)
-    else {
-      this.#delayedBytes += chunk.length
-      setTimeout(
-        () => {
-          this.#delayedBytes -= chunk.length
-          this.#give(chunk)
-          this.update()
-        },
-        Math.max(1, delayMs),
-      )
+    if (delayMs === 0 && this.#delayed.length === 0) {
+      this.#give(chunk)
+      return
     }
+    // Never before what came earlier, should the delay have become shorter.
+    const dueMs = Math.max(performance.now() + delayMs, this.#delayed.at(-1)?.dueMs ?? 0)
+    this.#delayedBytes += chunk.length
+    if (this.#delayed.push({ chunk, dueMs }) === 1) this.#wait(dueMs)
+  }
+
+  #wait(dueMs: number): void {
+    setTimeout(() => this.#giveDue(), Math.max(1, dueMs - performance.now()))
+  }
+
+  #giveDue(): void {
+    const nowMs = performance.now()
+    for (
+      let first = this.#delayed[0];
+      first !== undefined && first.dueMs <= nowMs;
+      first = this.#delayed[0]
+    ) {
+      this.#delayed.shift()
+      this.#delayedBytes -= first.chunk.length
+      this.#give(first.chunk)
+    }
+    const next = this.#delayed[0]
+    if (next !== undefined) this.#wait(next.dueMs)
+    this.update()
   }
 
   #give(chunk: Buffer): void {
