@@ -8,8 +8,9 @@
  */
 
 import { integerBetween, type SeededRandom, uniform } from '../../../src/kernel/random.ts'
+import { drainedRing, fullRing, ringChange } from '../../../src/rebalance/ring-change.ts'
 import type { TestCluster, TestNode } from '../../../src/testing/test-cluster.ts'
-import type { PartitionRecord } from '../../../src/topology/topology.ts'
+import type { PartitionRecord, RingNode, Topology } from '../../../src/topology/topology.ts'
 import { setsToHold, validInSync } from '../../../src/topology/validity.ts'
 import { answeredFromTable, type Coverage } from './coverage.ts'
 import type { TopologyWatch } from './topology-watch.ts'
@@ -33,11 +34,13 @@ export class Faults {
   readonly #ports: FaultPorts
   readonly #faults: readonly Fault[]
   readonly #weights: number
+  readonly #founders: number
   #over = false
   count = 0
 
   constructor(ports: FaultPorts) {
     this.#ports = ports
+    this.#founders = ports.cluster.nodes.length
     this.#faults = [
       [10, 'streams reset', () => this.#reset()],
       [10, 'client stream reset', () => this.#resetClient()],
@@ -51,6 +54,8 @@ export class Faults {
       [4, 'event loop stalls', () => this.#pause(this.#anyNode(), this.#between(300, 2500))],
       [18, 'process killed', () => this.#kill(this.#anyNode())],
       [5, 'machine loses power', () => this.#kill(this.#anyNode(), 'power')],
+      [3, 'node joins', () => this.#join()],
+      [3, 'node drained, or taken back', () => this.#drain()],
       [3, 'wall clock set', () => this.#jump()],
       [3, 'disk slow', () => this.#slowDisk()],
       [2, 'disk full', () => this.#fullDisk()],
@@ -196,6 +201,45 @@ export class Faults {
   }
 
   #diskLost = false
+
+  /** A further node joins, and a while later its share of the data is to be moved to it. */
+  #join(): void {
+    const { cluster, say } = this.#ports
+    if (cluster.nodes.length > this.#founders + 1) return
+    const added = cluster.addNode()
+    say(`${added.nodeId} joins`)
+    cluster.startNode(added)
+    cluster.time.after(this.#between(800, 4000), () =>
+      this.#changeRing((topology) => fullRing(topology, 'keep')),
+    )
+  }
+
+  /** What a node holds is to move to others, as long as there are enough others; or it gets its share back. */
+  #drain(): void {
+    this.#changeRing((topology) => {
+      const { nodes } = topology.ring
+      const drained = nodes.find(({ weight }) => weight === 0)
+      const chosen = drained ?? nodes[this.#between(0, nodes.length - 1)]
+      const record = topology.nodes.find(
+        ({ nodeId, state }) => nodeId === chosen?.nodeId && state === 'active',
+      )
+      const spare =
+        nodes.filter(({ weight }) => weight > 0).length - (topology.groups[0]?.replicationFactor ?? 0)
+      if (record === undefined || (drained === undefined && spare < 1)) return topology.ring.nodes
+      this.#ports.say(`${record.nodeId} is ${drained === undefined ? 'drained' : 'taken back'}`)
+      return drainedRing(topology, record, drained === undefined)
+    })
+  }
+
+  #changeRing(next: (topology: Topology) => readonly RingNode[]): void {
+    const driver = this.#ports.cluster.nodes.find(
+      ({ core, host }) => core !== undefined && !host.paused,
+    )?.core
+    const topology = driver?.control.topology
+    if (topology === undefined) return
+    const change = ringChange(topology, next(topology))
+    if (change !== undefined) driver?.control.propose(change)
+  }
 
   #jump(): void {
     this.#anyNode().host.jumpWallClock(this.#between(-5000, 5000))
