@@ -19,7 +19,7 @@ export interface SeedAnswer {
 }
 
 // Errors are the daily bread of a simulation, and nobody reads where they came from.
-Error.stackTraceLimit = 4
+Error.stackTraceLimit = 0
 
 async function run({ seeds, limits, broken }: SeedTask): Promise<SeedAnswer> {
   const coverage = noCoverage()
