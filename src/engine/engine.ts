@@ -145,6 +145,19 @@ export class Engine {
     return this.#regionById.has(regionId)
   }
 
+  /** The numbers of all regions that were ever added. */
+  regionIds(): number[] {
+    return this.#regions.map((region) => region.id)
+  }
+
+  /** Whether the partition holds an entry of the region. Looks at every entry. */
+  holdsRegion(partition: number, regionId: number): boolean {
+    const { slot } = this.#region(regionId)
+    const entries: EntryIndex[] = []
+    this.index.collect(this.#partition(partition).directory, entries)
+    return entries.some((e) => (this.#word(e, RECORD_SLOTS) & 0xffff) === slot)
+  }
+
   /** This node's share of the region's size, over the entries it is primary for. 0: without limit. */
   setBudget(regionId: number, bytes: number, entries: number): void {
     const region = this.#region(regionId)

@@ -31,10 +31,21 @@ export class Applier {
   readonly #draft: EntryDraft = new EntryDraft()
   readonly #reader: ByteReader = new ByteReader(new Uint8Array(0))
   readonly #effect: Effect = new Effect()
+  /** Whether a region that the memory does not know may be added to it: called when one is met. */
+  readonly #admitRegion: (regionId: number) => boolean
   /** Entries removed by the clear applied last. */
   removed = 0
 
-  constructor(engine: Engine, operations: OperationTable) {
+  /**
+   * @param admitRegion called with a region that the memory does not know; adds it and returns true, if it is one that was
+   *   dropped and whose last entries have not been removed everywhere
+   */
+  constructor(
+    engine: Engine,
+    operations: OperationTable,
+    admitRegion: (regionId: number) => boolean = () => false,
+  ) {
+    this.#admitRegion = admitRegion
     this.#engine = engine
     this.#operations = operations
   }
@@ -50,7 +61,8 @@ export class Applier {
    * Applies the effect in `bytes[start..end)` as operation `sequence` of the partition, ordered in `versionEpoch`, and keeps
    * its outcome under its operation id. The caller moves `replica.lastSequence` on.
    * @param nowMs monotonic time, from which on the outcome is kept
-   * @throws CacheError OVERLOADED when the memory is full: nothing was changed. PROTOCOL_ERROR when it is malformed.
+   * @throws CacheError OVERLOADED when the memory is full, UNKNOWN_REGION: nothing was changed. PROTOCOL_ERROR when it is
+   *   malformed.
    */
   apply(
     replica: Replica,
@@ -95,7 +107,7 @@ export class Applier {
   /**
    * Stores the entry that the set in `bytes[start..end)` describes, as it is, and returns it.
    * @param keepsNewer broken by a test: an entry of a later version stays
-   * @throws CacheError OVERLOADED, PROTOCOL_ERROR
+   * @throws CacheError OVERLOADED, UNKNOWN_REGION, PROTOCOL_ERROR
    */
   store(
     replica: Replica,
@@ -138,8 +150,8 @@ export class Applier {
 
   #checkRegion(): void {
     const { regionId } = this.#effect
-    if (!this.#engine.hasRegion(regionId)) {
-      throw new CacheError('PROTOCOL_ERROR', `an effect on region ${regionId}, which there is not`)
+    if (!this.#engine.hasRegion(regionId) && !this.#admitRegion(regionId)) {
+      throw new CacheError('UNKNOWN_REGION', `an effect on region ${regionId}, which is not known here yet`)
     }
   }
 

@@ -36,8 +36,9 @@ export interface LogFollowerPorts {
  * - `gap`: it is not the next one.
  * - `notStaged`: the large value it names has not arrived.
  * - `full`: the memory is.
+ * - `later`: it names a region that this node has yet to learn of.
  */
-export type FollowResult = 'applied' | 'repeated' | 'gap' | 'notStaged' | 'full'
+export type FollowResult = 'applied' | 'repeated' | 'gap' | 'notStaged' | 'full' | 'later'
 
 export class LogFollower {
   readonly #ports: LogFollowerPorts
@@ -75,8 +76,10 @@ export class LogFollower {
         large === undefined ? undefined : () => large,
       )
     } catch (error) {
-      if (!(error instanceof CacheError) || error.code !== 'OVERLOADED') throw error
-      return 'full'
+      if (!(error instanceof CacheError)) throw error
+      if (error.code === 'OVERLOADED') return 'full'
+      if (error.code === 'UNKNOWN_REGION') return 'later'
+      throw error
     }
     replica.lastSequence = sequence
     replica.lastEpoch = versionEpoch

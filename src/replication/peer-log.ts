@@ -353,6 +353,11 @@ export class PeerLog {
         member.sent = one.lastSequence
         this.#ports.full(replica, member)
         return
+      case Rejection.later:
+        // Sent again with the next look at what members wait for.
+        member.sent = one.lastSequence
+        member.state = 'awaiting'
+        return
       case Rejection.epoch:
         // Records of an older epoch, refused after the peer had said what it holds under this one.
         if (sameEpoch) this.#resume(replica, member, one.lastSequence)

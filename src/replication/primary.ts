@@ -153,6 +153,18 @@ export class Primary {
     })
   }
 
+  /** Logs and removes all entries that a region has in the partition: it was dropped. */
+  clearRegion(replica: Replica, regionId: number): void {
+    const { engine, clock } = this.#ports
+    if (replica.role !== 'primary' || !engine.holdsRegion(replica.partition, regionId)) return
+    const w = this.#effect
+    w.clear()
+    writeEffectStart(w, EffectKind.clear, undefined, NO_NUMBER)
+    writeKey(w, regionId, w.bytes, 0, 0)
+    this.#log(replica, undefined, Math.floor(Math.max(clock.wallMs(), replica.clockMs)), undefined)
+    if (replica.quorum === 1) replica.advance()
+  }
+
   /** Evicts what regions hold over their budget, and while memory is short; at most `limit`. Returns how many. */
   evict(limit: number): number {
     const { engine, memory } = this.#ports

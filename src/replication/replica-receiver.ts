@@ -171,6 +171,9 @@ export class ReplicaReceiver {
       case 'full':
         this.#reject(partition, Rejection.full, partitionEpoch, replica.lastSequence)
         return
+      case 'later':
+        this.#reject(partition, Rejection.later, partitionEpoch, replica.lastSequence)
+        return
     }
   }
 

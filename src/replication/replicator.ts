@@ -115,6 +115,7 @@ const SESSION_SWEEP_MS = 5000
 const LAZY_MS = 4
 const QUARANTINE_AFTER_MS = 3000
 const SYNC_SESSIONS_MAX = 2
+const CLEARS_PER_TICK = 64
 export class Replicator {
   readonly #ports: ReplicatorPorts
   readonly #options: ReplicationOptions
@@ -181,7 +182,7 @@ export class Replicator {
       (record) => this.#dropped(record),
       (delta) => memory.add('backlog', delta),
     )
-    this.applier = new Applier(engine, this.operations)
+    this.applier = new Applier(engine, this.operations, (regionId) => this.#admitRegion(regionId))
     this.inbox = new StageInbox(engine, options.stagingBytes, options.valueBytesMax)
     this.outbox = new StageOutbox(options.stagingBytes, (node) => this.#peers[node]?.staged())
     const cluster = ports.cluster ?? staticCluster(() => clock.monotonicMs())
@@ -757,6 +758,26 @@ export class Replicator {
     }
   }
 
+  /** Numbers are given once: one below the next that is in no record was dropped, and may still be in logs and copies. */
+  #admitRegion(regionId: number): boolean {
+    if (regionId >= (this.#topology?.nextRegionId ?? 0)) return false
+    this.#ports.engine.addRegion(regionId, { policy: 'lru' })
+    return true
+  }
+
+  /** What is left of regions that were dropped is removed by the primaries, through the log as all else, a few at a time. */
+  #clearDropped(): void {
+    const { engine } = this.#ports
+    let left = CLEARS_PER_TICK
+    for (const regionId of engine.regionIds()) {
+      if (this.#regions[regionId] !== undefined || engine.regionStats(regionId).entries === 0) continue
+      for (const replica of this.#primaries) {
+        if (left-- <= 0) return
+        this.primary.clearRegion(replica, regionId)
+      }
+    }
+  }
+
   /** A position in the topology belongs to one process: another one there is another peer. */
   #adoptPeers(before: Topology | undefined, topology: Topology, self: NodeIndex): void {
     const count = Math.max(topology.nodes.length, this.#peers.length)
@@ -875,6 +896,7 @@ export class Replicator {
     this.syncs.tick()
     this.antiEntropy.tick(this.#primaries, HEARTBEAT_MS)
     this.#roles.dropSoon()
+    this.#clearDropped()
   }
 
   /** Each region's budget is cluster-wide, one copy; this node enforces the share of the partitions it is primary of. */

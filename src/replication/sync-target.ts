@@ -221,8 +221,7 @@ export class SyncTarget {
       }
     } catch (error) {
       // Without memory, or without a value that was lost with its stream: the session has to begin anew.
-      if (!(error instanceof CacheError) || (error.code !== 'OVERLOADED' && error.code !== 'INTERNAL'))
-        throw error
+      if (!(error instanceof CacheError) || error.code === 'PROTOCOL_ERROR') throw error
       return false
     }
     for (const entry of old) engine.remove(entry)

@@ -154,6 +154,8 @@ export const Rejection = {
   full: 4,
   /** The node holds no replica of the partition. */
   noRole: 5,
+  /** The record names a region that the node has yet to learn of: send again a little later. */
+  later: 6,
 } as const
 
 export interface RejectedPartition {

@@ -4,6 +4,7 @@ import { afterEach, describe, expect, it } from 'vitest'
 import type { PartitionEpoch } from '../../../src/kernel/ids.ts'
 import type { Log } from '../../../src/kernel/log.ts'
 import type { Replicator } from '../../../src/replication/replicator.ts'
+import type { RegionRecord } from '../../../src/topology/topology.ts'
 import { shown, text, written } from '../../support/cluster-bench.ts'
 import { ReplicaCluster, type ReplicaClusterOptions } from '../../support/replicas/replica-cluster.ts'
 
@@ -182,6 +183,35 @@ describe('an in-sync set', () => {
     await cluster.waitFor(() => inSync().length === 3)
     expect(cluster.node(2).plane?.engine.entries(0)).toBe(50)
     expect([...replicator(1).replicas()].length).toBe(1)
+  })
+
+  it('removes what a dropped region held, also where the region was never known', async () => {
+    await start({ nodes: 4, replicas: 3 })
+    const client = await cluster.client(0)
+    const { regionId: _, ...other } = cluster.register.topology.regions[0] as RegionRecord
+    cluster.commit({ kind: 'RegionCreated', region: { ...other, name: 'other' } })
+    // Written at once: backups learn of the region a little later than the primary.
+    await cluster.waitFor(() => replicator(0).region(1) !== undefined)
+    for (let i = 0; i < 30; i++)
+      await cluster.run(client.set(`k${i}`, text('v'), { regionId: 1, durability: 3, timeoutMs: 3000 }))
+    await cluster.run(client.set('stays', text('v'), { durability: 3 }))
+    expect(cluster.node(2).plane?.engine.entries(0)).toBe(31)
+    cluster.crash(3)
+    cluster.commit({ kind: 'RegionDropped', regionId: 1 })
+    cluster.restart(3)
+    const old = cluster.register.topology.nodes[3] as never
+    cluster.commit({
+      kind: 'NodeRestarted',
+      old,
+      node: { ...(old as object), ...cluster.process(3) } as never,
+    })
+    cluster.commit({
+      kind: 'LearnerAdded',
+      learners: [{ partition: 0, partitionEpoch: epoch(), node: cluster.positionOf(3) }],
+    })
+    await cluster.waitFor(() => inSync().length === 4)
+    await cluster.time.advance(1500)
+    expect([0, 1, 2, 3].map((at) => cluster.node(at).plane?.engine.entries(0))).toEqual([1, 1, 1, 1])
   })
 
   it('gives memory back when its role is over, in slices', async () => {
