@@ -46,7 +46,8 @@ class Placing {
   readonly #ring: Circle
   readonly #keys: readonly string[]
   readonly #copies: number
-  readonly #zones: readonly string[]
+  /** Zones by number. */
+  readonly #zones: readonly number[]
   /** Zones that hold a copy of a key, if all goes well. */
   readonly #spread: number
   readonly #shares: readonly number[]
@@ -57,11 +58,13 @@ class Placing {
     this.#ring = ring
     this.#keys = keys
     this.#copies = Math.min(count, ring.members.length)
-    this.#zones = ring.members.map(zoneOf)
-    this.#spread = Math.min(this.#copies, new Set(this.#zones).size)
+    const names = ring.members.map(zoneOf)
+    const zones = [...new Set(names)]
+    this.#zones = names.map((name) => zones.indexOf(name))
+    this.#spread = Math.min(this.#copies, zones.length)
     const sharers = ring.members.map((member, i) => ({
       weight: member.weight ?? 1,
-      zone: this.#zones[i] as string,
+      zone: names[i] as string,
     }))
     this.#shares = shareCopies(sharers, keys.length, count)
     this.#high = this.#shares.map((share) => boundsOf(share, ring.loadFactor).high)
@@ -92,17 +95,22 @@ class Placing {
   }
 
   level(): void {
+    const cursors = this.#ring.members.map(() => 0)
     const movable: Movable = {
       moves: (from, wanted, best) => {
         const found: (number | undefined)[] = wanted.map(() => undefined)
-        for (const [key, held] of this.members.entries()) {
-          const at = held.indexOf(from)
-          if (at < 0) continue
-          const rest = held.filter((member) => member !== from)
+        // Not from the beginning each time: what was passed over before is unlikely to serve now.
+        const start = cursors[from] as number
+        for (let i = 0; i < this.members.length; i++) {
+          const key = (start + i) % this.members.length
+          const held = this.members[key] as number[]
+          if (!held.includes(from)) continue
           for (let to = 0; to < wanted.length; to++) {
-            if (wanted[to] !== true || found[to] !== undefined || !this.#fits(rest, to)) continue
+            if (wanted[to] !== true || found[to] !== undefined || !this.#fits(held, to, from)) continue
             found[to] = key
-            if (best[to] === true) return found
+            if (best[to] !== true) continue
+            cursors[from] = key
+            return found
           }
         }
         return found
@@ -127,35 +135,59 @@ class Placing {
       })),
     )
     const loads = held.map(() => 0)
-    for (const [primary] of this.members)
+    for (const [primary] of this.members) {
       if (primary !== undefined) loads[primary] = (loads[primary] as number) + 1
+    }
+    const cursors = held.map(() => 0)
     const movable: Movable = {
       moves: (from, wanted, best) => {
         const found: (number | undefined)[] = wanted.map(() => undefined)
-        for (const [key, [primary, ...others]] of this.members.entries()) {
-          if (primary !== from) continue
-          for (const to of others) {
+        const start = cursors[from] as number
+        for (let i = 0; i < this.members.length; i++) {
+          const key = (start + i) % this.members.length
+          const members = this.members[key] as number[]
+          if (members[0] !== from) continue
+          for (let m = 1; m < members.length; m++) {
+            const to = members[m] as number
             if (wanted[to] !== true || found[to] !== undefined) continue
             found[to] = key
-            if (best[to] === true) return found
+            if (best[to] !== true) continue
+            cursors[from] = key
+            return found
           }
         }
         return found
       },
       move: (key, _from, to) => {
         const members = this.members[key] as number[]
-        this.members[key] = [to, ...members.filter((member) => member !== to)]
+        members[members.indexOf(to)] = members[0] as number
+        members[0] = to
       },
     }
     level(loads, shares, this.#ring.loadFactor, movable, 4 * this.#keys.length)
   }
 
-  /** Whether a member may be added: it does not hold the key, and enough copies are left to reach all zones. */
-  #fits(held: readonly number[], member: number): boolean {
-    if (held.includes(member)) return false
-    const zones = new Set(held.map((one) => this.#zones[one]))
-    zones.add(this.#zones[member])
-    return this.#spread - zones.size <= this.#copies - held.length - 1
+  /**
+   * Whether a member may be added, in the place of `leaving` if that is given: it does not hold the key, and enough copies are
+   * left to reach all zones.
+   */
+  #fits(held: readonly number[], member: number, leaving = -1): boolean {
+    const zones = this.#zones
+    let copies = 0
+    let distinct = 1
+    for (let i = 0; i < held.length; i++) {
+      const one = held[i] as number
+      if (one === member) return false
+      if (one === leaving) continue
+      copies++
+      let isNew = zones[one] !== zones[member]
+      for (let j = 0; isNew && j < i; j++) {
+        const earlier = held[j] as number
+        if (earlier !== leaving && zones[earlier] === zones[one]) isNew = false
+      }
+      if (isNew) distinct++
+    }
+    return this.#spread - distinct <= this.#copies - copies - 1
   }
 
   #put(key: number, member: number): void {

@@ -39,38 +39,50 @@ export function level(
   const isOver = (i: number): boolean => (loads[i] as number) > (bounds[i]?.high as number)
   const isUnder = (i: number): boolean => (loads[i] as number) < (bounds[i]?.low as number)
   const all = loads.map((_, i) => i)
-  const stuck = new Set<string>()
+  const stuckOver = new Set<number>()
+  const stuckUnder = new Set<number>()
   for (let moved = 0; moved < movesMax; ) {
-    const over = all
-      .filter((i) => isOver(i) && !stuck.has(`from ${i}`))
-      .sort((a, b) => relative(b) - relative(a))[0]
-    const under = all
-      .filter((i) => isUnder(i) && !stuck.has(`to ${i}`))
-      .sort((a, b) => relative(a) - relative(b))[0]
+    const over = most(all, (i) => (isOver(i) && !stuckOver.has(i) ? relative(i) : undefined))
     if (over !== undefined) {
       // To somebody who lacks something; failing that, to whoever has room within its bounds.
       const path =
         findPath(over, (i) => excess(i) <= -0.5, all.length, movable) ??
         findPath(over, (i) => (loads[i] as number) < (bounds[i]?.high as number), all.length, movable)
-      if (path === undefined) stuck.add(`from ${over}`)
+      if (path === undefined) stuckOver.add(over)
       else moved += follow(path, over, loads, movable)
       continue
     }
+    const under = most(all, (i) => (isUnder(i) && !stuckUnder.has(i) ? -relative(i) : undefined))
     if (under === undefined) return
-    const givers = all.filter((i) => excess(i) >= 0.5).sort((a, b) => relative(b) - relative(a))
-    const others = all
-      .filter((i) => excess(i) < 0.5 && (loads[i] as number) > (bounds[i]?.low as number))
-      .sort((a, b) => relative(b) - relative(a))
+    const givers = all
+      .filter((i) => (loads[i] as number) > (bounds[i]?.low as number))
+      .sort((x, y) => relative(y) - relative(x))
     let found = false
-    for (const giver of [...givers, ...others]) {
+    for (const giver of givers) {
       const path = findPath(giver, (i) => i === under, all.length, movable)
       if (path === undefined) continue
       moved += follow(path, giver, loads, movable)
       found = true
       break
     }
-    if (!found) stuck.add(`to ${under}`)
+    if (!found) stuckUnder.add(under)
   }
+}
+
+/** The first of those with the highest measure; undefined when none has one. */
+function most(
+  members: readonly number[],
+  measure: (member: number) => number | undefined,
+): number | undefined {
+  let best: number | undefined
+  let highest = Number.NEGATIVE_INFINITY
+  for (const member of members) {
+    const value = measure(member)
+    if (value === undefined || value <= highest) continue
+    best = member
+    highest = value
+  }
+  return best
 }
 
 type Step = readonly [key: number, from: number, to: number]
@@ -84,6 +96,9 @@ function findPath(
 ): Step[] | undefined {
   const best = Array.from({ length: members }, (_, i) => i !== start && ends(i))
   if (!best.includes(true)) return undefined
+  // Most moves need no chain.
+  for (const [to, key] of movable.moves(start, best, best).entries())
+    if (key !== undefined) return [[key, start, to]]
   const unseen = best.map((_, i) => i !== start)
   const via = new Map<number, Step>()
   const queue = [start]
