@@ -156,6 +156,17 @@ export class ByteWriter {
     return taken
   }
 
+  /** The bytes written, in place: they hold good until the writer is used again. */
+  lend(): Uint8Array {
+    const lent = this.bytes.subarray(0, this.length)
+    this.length = 0
+    if (this.bytes.length > RETAINED_BYTES_MAX) {
+      this.bytes = new Uint8Array(SLAB_BYTES_MIN)
+      this.#view = new DataView(this.bytes.buffer)
+    }
+    return lent
+  }
+
   clear(): void {
     this.length = 0
   }

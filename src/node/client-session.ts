@@ -23,6 +23,7 @@ import {
   FrameType,
   finishFrame,
   RESPONSE_FRAME_BYTES_TARGET,
+  sendFrame,
 } from '../wire/frames.ts'
 import { decodeHello, encodeError, encodeWelcome, type Hello, negotiate } from '../wire/handshake.ts'
 import { Opcode, Operation, readOperation } from '../wire/operations.ts'
@@ -616,7 +617,7 @@ export class ClientSession implements FrameHandler, OutcomeSink {
     const w = this.#out
     if (answers === 0 && w.length === ANSWERS_OFFSET + 4) return
     w.patchUint32(ANSWERS_OFFSET, answers)
-    this.#stream.send(finishFrame(w))
+    sendFrame(this.#stream, w)
     this.#begin()
   }
 

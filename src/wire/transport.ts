@@ -25,6 +25,8 @@ export interface FrameHandler {
 }
 
 export interface FrameStream {
+  /** `send` copies the frame: its bytes are the sender's again once it returns. */
+  readonly copies?: true
   /**
    * Queues a frame (with its envelope, as `finishFrame` returns it; the stream owns the bytes from here on).
    * @returns false when the stream's buffer is above its mark: the frame is queued, but wait for `drained`.
