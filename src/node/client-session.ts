@@ -212,7 +212,10 @@ export class ClientSession implements FrameHandler, OutcomeSink {
     this.#ports.admitted(this, hello)
     this.#timer?.cancel()
     this.#state = 'open'
-    if (hello.lane === 'bulk') this.#download = (requestId, value) => this.#downloads.start(requestId, value)
+    if (hello.lane === 'bulk') {
+      this.#download = (requestId, value) => this.#downloads.start(requestId, value)
+      this.#stream.widen?.()
+    }
     this.#stream.send(
       encodeWelcome({
         version: negotiate(hello.versionMin, hello.versionMax),

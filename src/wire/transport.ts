@@ -43,6 +43,8 @@ export interface FrameStream {
   /** Stops delivering frames; the sender is slowed down by flow control. */
   pause(): void
   resume(): void
+  /** Large values will arrive: lets the other side send further ahead, as far as there is room for that. */
+  widen?(): void
   /** Ends the stream: queued frames are still sent, unless `abort`. */
   close(abort?: boolean): void
 }
