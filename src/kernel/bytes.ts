@@ -20,7 +20,7 @@ const RETAINED_BYTES_MAX = 512 * 1024
  * Hands out pieces of memory that are written once and soon forgotten, cut from larger buffers: a buffer of its own for
  * each of many thousand frames a second would keep the garbage collector busy. A piece keeps its whole slab alive.
  */
-export class Slab {
+class Slab {
   #bytes: Uint8Array = NOTHING
   #used = 0
 
