@@ -13,7 +13,7 @@
 
 import { ByteWriter } from '../kernel/bytes.ts'
 import type { NodeIndex } from '../topology/topology.ts'
-import { beginFrame, FrameType, finishFrame, REQUEST_FRAME_BYTES_TARGET } from '../wire/frames.ts'
+import { beginFrame, FrameType, REQUEST_FRAME_BYTES_TARGET, sendFrame } from '../wire/frames.ts'
 import { type Ack, type RejectedPartition, Rejection, type ReplicaPosition } from '../wire/peer-frames.ts'
 import type { FrameStream } from '../wire/transport.ts'
 import { type Backlog, NO_RECORD } from './backlog.ts'
@@ -376,13 +376,12 @@ export class PeerLog {
   }
 
   #send(frame: SentFrame): void {
-    const message = finishFrame(this.#w)
     frame.frameNumber = this.#frameNumber
-    frame.bytes = message.length
-    this.#inFlightBytes += message.length
+    frame.bytes = this.#w.length
+    this.#inFlightBytes += frame.bytes
     this.#sent.push(frame)
     this.lastSentMs = this.#ports.monotonicMs()
-    this.#stream?.send(message)
+    if (this.#stream !== undefined) sendFrame(this.#stream, this.#w)
   }
 }
 
