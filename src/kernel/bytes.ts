@@ -20,7 +20,7 @@ const RETAINED_BYTES_MAX = 512 * 1024
  * Hands out pieces of memory that are written once and soon forgotten, cut from larger buffers: a buffer of its own for
  * each of many thousand frames a second would keep the garbage collector busy. A piece keeps its whole slab alive.
  */
-export class Slab {
+class Slab {
   #bytes: Uint8Array = NOTHING
   #used = 0
 
@@ -154,6 +154,17 @@ export class ByteWriter {
       this.#view = new DataView(this.bytes.buffer)
     }
     return taken
+  }
+
+  /** The bytes written, in place: they hold good until the writer is used again. */
+  lend(): Uint8Array {
+    const lent = this.bytes.subarray(0, this.length)
+    this.length = 0
+    if (this.bytes.length > RETAINED_BYTES_MAX) {
+      this.bytes = new Uint8Array(SLAB_BYTES_MIN)
+      this.#view = new DataView(this.bytes.buffer)
+    }
+    return lent
   }
 
   clear(): void {

@@ -23,6 +23,7 @@ import {
   FrameType,
   finishFrame,
   RESPONSE_FRAME_BYTES_TARGET,
+  sendFrame,
 } from '../wire/frames.ts'
 import { decodeHello, encodeError, encodeWelcome, type Hello, negotiate } from '../wire/handshake.ts'
 import { Opcode, Operation, readOperation } from '../wire/operations.ts'
@@ -230,7 +231,10 @@ export class ClientSession implements FrameHandler, OutcomeSink {
     this.#ports.admitted(this, hello)
     this.#timer?.cancel()
     this.#state = 'open'
-    if (hello.lane === 'bulk') this.#download = (requestId, value) => this.#downloads.start(requestId, value)
+    if (hello.lane === 'bulk') {
+      this.#download = (requestId, value) => this.#downloads.start(requestId, value)
+      this.#stream.widen?.()
+    }
     this.#stream.send(
       encodeWelcome({
         version: negotiate(hello.versionMin, hello.versionMax),
@@ -648,7 +652,7 @@ export class ClientSession implements FrameHandler, OutcomeSink {
     const w = this.#out
     if (answers === 0 && w.length === ANSWERS_OFFSET + 4) return
     w.patchUint32(ANSWERS_OFFSET, answers)
-    this.#stream.send(finishFrame(w))
+    sendFrame(this.#stream, w)
     this.#begin()
   }
 

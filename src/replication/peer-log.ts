@@ -13,7 +13,7 @@
 
 import { ByteWriter } from '../kernel/bytes.ts'
 import type { NodeIndex } from '../topology/topology.ts'
-import { beginFrame, FrameType, finishFrame, REQUEST_FRAME_BYTES_TARGET } from '../wire/frames.ts'
+import { beginFrame, FrameType, REQUEST_FRAME_BYTES_TARGET, sendFrame } from '../wire/frames.ts'
 import { type Ack, type RejectedPartition, Rejection, type ReplicaPosition } from '../wire/peer-frames.ts'
 import { ASKS_PER_FRAME, type Ask, encodeAsk, type Position, PositionStatus } from '../wire/replica-frames.ts'
 import type { FrameStream } from '../wire/transport.ts'
@@ -490,15 +490,14 @@ export class PeerLog {
   }
 
   #send(frame: SentFrame): void {
-    const message = finishFrame(this.#w)
     frame.frameNumber = this.#frameNumber
     frame.stamp = this.#ports.nextStamp()
-    frame.bytes = message.length
-    this.#inFlightBytes += message.length
+    frame.bytes = this.#w.length
+    this.#inFlightBytes += frame.bytes
     this.#sent.push(frame)
     this.lastSentMs = this.#ports.monotonicMs()
     frame.sentMs = this.lastSentMs
-    this.#stream?.send(message)
+    if (this.#stream !== undefined) sendFrame(this.#stream, this.#w)
   }
 
   #countsEpoch(partitionEpoch: number, replica: Replica): boolean {

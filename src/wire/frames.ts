@@ -9,6 +9,7 @@
 
 import type { ByteWriter } from '../kernel/bytes.ts'
 import { CacheError } from '../kernel/errors.ts'
+import type { FrameStream } from './transport.ts'
 
 /** The protocol versions this release speaks. A node and a client use the highest that both know. */
 export const PROTOCOL_VERSION_MIN: number = 1
@@ -117,6 +118,13 @@ export function finishFrame(writer: ByteWriter, moreBytes = 0): Uint8Array {
   const message = writer.take()
   sealFrame(message, moreBytes)
   return message
+}
+
+/** Completes the frame and sends it. The writer can be used for the next. */
+export function sendFrame(stream: FrameStream, writer: ByteWriter): void {
+  const message = stream.copies === true ? writer.lend() : writer.take()
+  sealFrame(message)
+  stream.send(message)
 }
 
 /** The frame that `head` and `parts` are together. */

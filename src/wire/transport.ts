@@ -25,6 +25,8 @@ export interface FrameHandler {
 }
 
 export interface FrameStream {
+  /** `send` copies the frame: its bytes are the sender's again once it returns. */
+  readonly copies?: true
   /**
    * Queues a frame (with its envelope, as `finishFrame` returns it; the stream owns the bytes from here on).
    * @returns false when the stream's buffer is above its mark: the frame is queued, but wait for `drained`.
@@ -41,6 +43,8 @@ export interface FrameStream {
   /** Stops delivering frames; the sender is slowed down by flow control. */
   pause(): void
   resume(): void
+  /** Large values will arrive: lets the other side send further ahead, as far as there is room for that. */
+  widen?(): void
   /** Ends the stream: queued frames are still sent, unless `abort`. */
   close(abort?: boolean): void
 }

@@ -9,17 +9,25 @@ import { ExchangeStream } from './exchange-stream.ts'
 
 const RESPONSE_HEADERS = { ':status': 200, 'content-type': 'application/grpc' }
 
+export interface ServerStreamEvents {
+  /** Whether the stream is the only one that its connection has had. */
+  isAlone(): boolean
+  /** It is to carry large values. */
+  widen(): void
+  closed(): void
+}
+
 export class GrpcServerStream extends ExchangeStream {
   readonly #http2: ServerHttp2Stream
   readonly #peer: string
-  readonly #onClosed: () => void
+  readonly #events: ServerStreamEvents
   #endedInOrder = false
 
-  constructor(http2: ServerHttp2Stream, peer: string, isAlone: () => boolean, onClosed: () => void) {
-    super('open', isAlone)
+  constructor(http2: ServerHttp2Stream, peer: string, events: ServerStreamEvents) {
+    super('open', () => events.isAlone())
     this.#http2 = http2
     this.#peer = peer
-    this.#onClosed = onClosed
+    this.#events = events
     // The headers tell the other side that the stream stands.
     http2.respond(RESPONSE_HEADERS, { waitForTrailers: true })
     http2.on('wantTrailers', () => http2.sendTrailers({ 'grpc-status': String(Status.OK) }))
@@ -28,6 +36,10 @@ export class GrpcServerStream extends ExchangeStream {
   /** Delivers to `handler` from now on. */
   start(handler: FrameHandler): void {
     this.attach(this.#http2, handler)
+  }
+
+  widen(): void {
+    this.#events.widen()
   }
 
   protected override endWriting(stream: Http2Stream): void {
@@ -53,6 +65,6 @@ export class GrpcServerStream extends ExchangeStream {
   }
 
   protected override released(): void {
-    this.#onClosed()
+    this.#events.closed()
   }
 }

@@ -13,7 +13,13 @@ import { parseAddress } from '../../kernel/address.ts'
 import { CacheError } from '../../kernel/errors.ts'
 import { encodeError } from '../../wire/handshake.ts'
 import type { Accept, FrameHandler, StreamService } from '../../wire/transport.ts'
-import { DATA_FRAME_BYTES_MAX, EXCHANGE_PATHS, WINDOW_BYTES } from './channel-options.ts'
+import {
+  BULK_STREAMS_WIDE,
+  BULK_WINDOW_BYTES,
+  DATA_FRAME_BYTES_MAX,
+  EXCHANGE_PATHS,
+  WINDOW_BYTES,
+} from './channel-options.ts'
 import { takeStreams } from './http2-server.ts'
 import { GrpcServerStream } from './server-stream.ts'
 
@@ -46,6 +52,8 @@ export class GrpcServer {
   readonly #sockets: Set<Socket> = new Set()
   readonly #streamsByConnection: Map<string, number> = new Map()
   readonly #streams: Record<StreamService, number> = { cache: 0, cluster: 0 }
+  /** Clients' bulk streams with a wide window. */
+  #wideStreams = 0
 
   private constructor(options: GrpcServerOptions) {
     this.#options = options
@@ -137,7 +145,11 @@ export class GrpcServer {
     const connection = `${remoteAddress}:${remotePort}`
     const refusal = this.#refusal(service, connection)
     if (refusal !== undefined) {
-      const refused = new GrpcServerStream(http2, connection, isAlone, () => {})
+      const refused = new GrpcServerStream(http2, connection, {
+        isAlone,
+        widen(): void {},
+        closed(): void {},
+      })
       refused.start(IGNORE)
       refused.send(encodeError('OVERLOADED', refusal))
       refused.close()
@@ -145,14 +157,25 @@ export class GrpcServer {
     }
     this.#streams[service]++
     this.#streamsByConnection.set(connection, (this.#streamsByConnection.get(connection) ?? 0) + 1)
-    const stream = new GrpcServerStream(http2, connection, isAlone, () => {
-      this.#streams[service]--
-      const left = (this.#streamsByConnection.get(connection) ?? 1) - 1
-      if (left === 0) this.#streamsByConnection.delete(connection)
-      else this.#streamsByConnection.set(connection, left)
+    let isWide = false
+    const stream = new GrpcServerStream(http2, connection, {
+      isAlone,
+      widen: () => {
+        if (isWide || service !== 'cache' || this.#wideStreams >= BULK_STREAMS_WIDE || !isAlone()) return
+        isWide = true
+        this.#wideStreams++
+        widenWindow(http2, BULK_WINDOW_BYTES)
+      },
+      closed: () => {
+        if (isWide) this.#wideStreams--
+        this.#streams[service]--
+        const left = (this.#streamsByConnection.get(connection) ?? 1) - 1
+        if (left === 0) this.#streamsByConnection.delete(connection)
+        else this.#streamsByConnection.set(connection, left)
+      },
     })
     // Other nodes are few and trusted with memory: their large values need not wait for a round trip per 64 KiB.
-    if (service === 'cluster') widenWindow(http2)
+    if (service === 'cluster') widenWindow(http2, WINDOW_BYTES)
     stream.start(this.#options.accept(service, stream, connection))
     return true
   }
@@ -169,12 +192,12 @@ export class GrpcServer {
   }
 }
 
-/** Lets the other end send `WINDOW_BYTES` ahead, on the stream and on its connection. */
-function widenWindow(http2: ServerHttp2Stream): void {
+/** Lets the other end send `bytes` ahead, on the stream and on its connection. */
+function widenWindow(http2: ServerHttp2Stream, bytes: number): void {
   const { session } = http2
   if (session === undefined || session.destroyed) return
-  session.setLocalWindowSize(WINDOW_BYTES)
-  session.settings({ initialWindowSize: WINDOW_BYTES, maxFrameSize: DATA_FRAME_BYTES_MAX })
+  session.setLocalWindowSize(bytes)
+  session.settings({ initialWindowSize: bytes, maxFrameSize: DATA_FRAME_BYTES_MAX })
 }
 
 const IGNORE: FrameHandler = { frame(): void {}, drained(): void {}, closed(): void {} }
