@@ -3,11 +3,13 @@
  * answer: who still needs a change proposes it again when it has not come after a while.
  */
 
-import type { Scheduler } from '../kernel/scheduler.ts'
+import type { Scheduler, Timer } from '../kernel/scheduler.ts'
 import type { NodeAt, PartitionAt, Transform } from '../topology/transforms.ts'
 
 /** A proposal without effect is made again after this long, in milliseconds. */
 export const PROPOSE_AGAIN_MS = 500
+
+const GATHER_MS = 20
 
 type Promotion = Extract<Transform, { kind: 'LearnerPromoted' }>['learners'][number]
 
@@ -19,6 +21,7 @@ export class Proposals {
   #moved: NodeAt[] = []
   #promoted: Promotion[] = []
   #due = false
+  #timer: Timer | undefined
   /** Proposals made, by kind, for figures and tests. */
   readonly counts: Record<'Settled' | 'InSyncShrunk' | 'PrimaryMoved' | 'LearnerPromoted', number> = {
     Settled: 0,
@@ -47,9 +50,17 @@ export class Proposals {
     this.#soon()
   }
 
+  /** Learners are brought up one after the other and are in no hurry: those of a moment share a commit. */
   promote(learner: Promotion): void {
     this.#promoted.push(learner)
-    this.#soon()
+    this.#timer ??= this.#scheduler.after(GATHER_MS, () => {
+      this.#timer = undefined
+      this.#soon()
+    })
+  }
+
+  close(): void {
+    this.#timer?.cancel()
   }
 
   #soon(): void {

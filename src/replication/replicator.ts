@@ -568,6 +568,7 @@ export class Replicator {
     this.#lazyTimer?.cancel()
     this.leadership.close()
     this.syncs.close()
+    this.proposals.close()
     this.#moves.close()
     this.#roles.close()
     this.reads.close()

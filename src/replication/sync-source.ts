@@ -62,6 +62,7 @@ const LARGE_BYTES_PER_RANGE = 8 * 1024 * 1024
 /** A session in which nothing happens for this long begins anew, in milliseconds. */
 const STUCK_MS = 5000
 const RETRY_MIN_MS = 200
+const BUSY_MS = 40
 const RETRY_MAX_MS = 1000
 const HASHES = 2 ** 32
 
@@ -74,6 +75,7 @@ export class SyncSource {
   #attempts = 0
   #pumpDue = false
   #timer: Timer | undefined
+  #retryTimer: Timer | undefined
   #closed = false
   /** Monotonic time up to which the throttle has been paid for. */
   #paidMs = 0
@@ -155,7 +157,8 @@ export class SyncSource {
         this.#promote(session, nowMs)
         break
       case SyncStatus.busy:
-        this.#again(session, undefined)
+        // Others bring it up in other partitions: that takes no longer for having asked.
+        if (session.phase.kind === 'beginning') session.phase = { kind: 'queued', notBeforeMs: nowMs + BUSY_MS }
         break
       default:
         this.#again(session, 'it could not go on')
@@ -186,6 +189,7 @@ export class SyncSource {
   close(): void {
     this.#closed = true
     this.#timer?.cancel()
+    this.#retryTimer?.cancel()
   }
 
   #find(node: NodeIndex, state: SyncState): SyncSession | undefined {
@@ -214,7 +218,7 @@ export class SyncSource {
   }
 
   /** Another attempt, later; unless the learner may have been promoted ◆. */
-  #again(session: SyncSession, why: string | undefined): void {
+  #again(session: SyncSession, why: string): void {
     const { kind } = session.phase
     if (kind === 'promoting' && this.#ports.promotesWhole) return
     if (kind === 'queued') return
@@ -222,13 +226,11 @@ export class SyncSource {
     session.staging = undefined
     const delayMs = Math.min(RETRY_MAX_MS, RETRY_MIN_MS * 2 ** Math.min(10, session.failures++))
     session.phase = { kind: 'queued', notBeforeMs: this.#ports.clock.monotonicMs() + delayMs }
-    if (why !== undefined) {
-      this.#ports.log.info('a learner is to be brought up anew', {
-        partition: session.replica.partition,
-        node: session.node,
-        why,
-      })
-    }
+    this.#ports.log.info('a learner is to be brought up anew', {
+      partition: session.replica.partition,
+      node: session.node,
+      why,
+    })
   }
 
   #promote(session: SyncSession, nowMs: number): void {
@@ -276,6 +278,17 @@ export class SyncSource {
       if (left <= 0 || clock.monotonicMs() - nowMs >= SLICE_MS) more = true
     }
     if (more) this.#pumpSoon()
+    else if (active < sessionsMax) this.#pumpWhenDue(nowMs)
+  }
+
+  /** Sessions that are to begin again later, sooner than the next tick. */
+  #pumpWhenDue(nowMs: number): void {
+    let dueMs = Number.POSITIVE_INFINITY
+    for (const { phase } of this.#sessions)
+      if (phase.kind === 'queued' && phase.notBeforeMs > nowMs) dueMs = Math.min(dueMs, phase.notBeforeMs)
+    if (dueMs === Number.POSITIVE_INFINITY) return
+    this.#retryTimer?.cancel()
+    this.#retryTimer = this.#ports.scheduler.after(dueMs - nowMs, () => this.#pumpSoon())
   }
 
   /** Whether the rate is used up; if so the work goes on by itself later. */
