@@ -45,7 +45,8 @@ export interface DataPlanePorts {
 export class DataPlane {
   readonly clusterId: string
   #topology: Topology
-  #clientTopology: Uint8Array
+  /** Encoded when somebody asks for it. */
+  #clientTopology: Uint8Array | undefined
   #nodeTopology: Uint8Array
   readonly engine: Engine
   readonly replicator: Replicator
@@ -68,7 +69,6 @@ export class DataPlane {
     this.#topology = topology
     this.#self = self
     this.clusterId = topology.clusterId
-    this.#clientTopology = encodeTopology(topology, 'client')
     this.#nodeTopology = encodeTopology(topology, 'node')
     this.engine = new Engine({ hashKey: topology.hashKey, memory })
     this.replicator = new Replicator(
@@ -121,6 +121,7 @@ export class DataPlane {
 
   /** The topology as clients may see it, encoded. */
   get clientTopology(): Uint8Array {
+    this.#clientTopology ??= encodeTopology(this.#topology, 'client')
     return this.#clientTopology
   }
 
@@ -137,7 +138,7 @@ export class DataPlane {
     if (topology.epoch <= this.#topology.epoch) return
     this.#topology = topology
     this.#self = self
-    this.#clientTopology = encodeTopology(topology, 'client')
+    this.#clientTopology = undefined
     this.#nodeTopology = encoded
     this.replicator.adopt(topology, self)
   }

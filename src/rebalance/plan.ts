@@ -41,6 +41,8 @@ export function nextMoves(
   isReachable: (node: NodeIndex) => boolean,
 ): Transform[] {
   const wanted = wantedPlacement(topology)
+  // Asked once per node: there are many partitions.
+  const able = topology.nodes.map(({ state }, node) => state === 'active' && isReachable(node))
   const incoming = topology.nodes.map(() => 0)
   const outgoing = topology.nodes.map(() => 0)
   for (const { primary, learners } of topology.partitions) {
@@ -61,7 +63,7 @@ export function nextMoves(
       if (!places.includes(node)) dropped.push({ ...at, node, session })
     const copies = record.inSync.filter((node) => isUp(topology.nodes[node]?.state)).length
     for (const node of places) {
-      if (topology.nodes[node]?.state !== 'active' || !isReachable(node)) continue
+      if (able[node] !== true) continue
       if (record.inSync.includes(node) || record.learners.some((learner) => learner.node === node)) continue
       if (isKept(record, node)) continue
       lacks.push({ partition, node, copies, isRepair: copies < places.length })

@@ -38,7 +38,7 @@ export const REBALANCE_DEFAULTS: RebalanceOptions = {
   repairsPerNodeMax: 8,
   joinSettleMs: 1000,
   repeatMs: 1000,
-  planIntervalMs: 20,
+  planIntervalMs: 50,
 }
 
 export type IsAlive = (nodeId: string, incarnation: string) => boolean

@@ -63,16 +63,17 @@ function withoutLostIn(
   primaries: number[],
   broken: BrokenRules | undefined,
 ): PartitionRecord {
-  const isLost = (node: NodeIndex): boolean => up[node] !== true
-  const learners = partition.learners.filter(({ node }) => !isLost(node))
+  const isNodeUp = (node: NodeIndex): boolean => up[node] === true
+  const learners = partition.learners.filter(({ node }) => up[node] === true)
   const kept = learners.length === partition.learners.length ? partition : { ...partition, learners }
-  if (!partition.inSync.some(isLost)) return kept
-  const members = takeoverSet(kept, (node) => !isLost(node), broken)
+  if (partition.inSync.every(isNodeUp)) return kept
+  const members = takeoverSet(kept, isNodeUp, broken)
   if (members === undefined) return kept
   // Who was in sync until now misses the least.
   const present = members.filter((node) => partition.inSync.includes(node))
   const candidates = present.length > 0 ? present : members
-  const primary = isLost(partition.primary) ? choosePrimary(candidates, nodes, primaries) : partition.primary
+  const stays = isNodeUp(partition.primary)
+  const primary = stays ? partition.primary : choosePrimary(candidates, nodes, primaries)
   const next = withSet(kept, members, primary, broken)
   if (next === undefined) return kept
   primaries[partition.primary] = (primaries[partition.primary] ?? 0) - 1
@@ -87,11 +88,14 @@ function choosePrimary(
   primaries: readonly number[],
 ): NodeIndex {
   let best = members[0] as NodeIndex
-  const load = (node: NodeIndex): number => {
-    const record = nodes[node] as NodeRecord
-    return (primaries[node] ?? 0) / record.weight + (record.state === 'leaving' ? 1e9 : 0)
+  let lowest = Number.POSITIVE_INFINITY
+  for (const member of members) {
+    const { weight, state } = nodes[member] as NodeRecord
+    const load = (primaries[member] ?? 0) / weight + (state === 'leaving' ? 1e9 : 0)
+    if (load >= lowest) continue
+    best = member
+    lowest = load
   }
-  for (const member of members) if (load(member) < load(best)) best = member
   return best
 }
 

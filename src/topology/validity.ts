@@ -19,10 +19,14 @@ import {
 
 /** Whether `members` certainly hold, together, every write that `set` may have acknowledged. */
 export function holdsAll(set: UnsettledSet, members: readonly NodeIndex[]): boolean {
-  if (members.includes(set.primary)) return true
+  return holds(set.primary, set.members, members)
+}
+
+function holds(primary: NodeIndex, set: readonly NodeIndex[], members: readonly NodeIndex[]): boolean {
+  if (members.includes(primary)) return true
   let held = 0
-  for (const member of set.members) if (members.includes(member)) held++
-  return held >= set.members.length - majorityOf(set.members.length) + 1
+  for (const member of set) if (members.includes(member)) held++
+  return held >= set.length - majorityOf(set.length) + 1
 }
 
 /**
@@ -57,8 +61,12 @@ export function takeoverSet(
   isNodeUp: (node: NodeIndex) => boolean,
   broken?: BrokenRules,
 ): readonly NodeIndex[] | undefined {
-  const sets = setsToHold(partition, broken)
   const members = partition.inSync.filter(isNodeUp)
+  // A death concerns all partitions of a node at once, and nearly all are settled: no lists are made for those.
+  if (partition.unsettled.length === 0) {
+    if (members.length > 0 && holds(partition.primary, partition.inSync, members)) return members
+  }
+  const sets = setsToHold(partition, broken)
   if (validInSync(sets, members)) return members
   const named = new Set(sets.flatMap((set) => [set.primary, ...set.members]))
   // Who is being brought up holds nothing to rely on.
@@ -78,6 +86,10 @@ export function isKept(partition: PartitionRecord, node: NodeIndex): boolean {
  * serves, or Recovered can help.
  */
 export function lacksValidSet(topology: Topology, partition: PartitionRecord, broken?: BrokenRules): boolean {
-  const isNodeUp = (node: NodeIndex): boolean => isUp(topology.nodes[node]?.state)
-  return !partition.inSync.every(isNodeUp) && takeoverSet(partition, isNodeUp, broken) === undefined
+  const { nodes } = topology
+  // Asked of all partitions again and again, and mostly so.
+  let complete = true
+  for (const node of partition.inSync) if (!isUp(nodes[node]?.state)) complete = false
+  if (complete) return false
+  return takeoverSet(partition, (node) => isUp(nodes[node]?.state), broken) === undefined
 }
