@@ -98,7 +98,7 @@ export async function runChaos(options: ChaosOptions, folder: string): Promise<C
   return report
 }
 
-export async function openNetwork(kind: NetworkKind, firstPort: number): Promise<ChaosNetwork> {
+async function openNetwork(kind: NetworkKind, firstPort: number): Promise<ChaosNetwork> {
   switch (kind) {
     case 'direct':
       return new DirectNetwork(firstPort)

@@ -15,7 +15,7 @@ import { type HotKey, HotKeys } from './hot-keys.ts'
 import type { ReadMode, WorkloadSettings } from './messages.ts'
 
 /** Process numbers of one client are apart from those of the next by this. */
-export const PROCESSES_PER_CLIENT = 1_000_000
+const PROCESSES_PER_CLIENT = 1_000_000
 
 type Step = readonly [op: HistoryOp, input: HistoryInput, run: () => Promise<HistoryOutput>]
 

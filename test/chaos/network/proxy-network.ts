@@ -10,7 +10,7 @@ import { type Direction, PairProxy } from './pair-proxy.ts'
 
 const REDIRECT = fileURLToPath(new URL('./redirect.mjs', import.meta.url))
 /** The first ports are the nodes' own, the others the proxies'. */
-export const NODES_MAX = 9
+const NODES_MAX = 9
 
 export class ProxyNetwork implements ChaosNetwork {
   readonly kind = 'proxy'
