@@ -2,9 +2,10 @@
  * When an operation is tried again, and how long to wait before.
  *
  * Tried again is what certainly did nothing, and what can be repeated without harm: reads, and writes with their id, to
- * which a node gives the first outcome. The wait doubles from 10 ms to 500 ms, jittered between half and all of it. What waits for
- * another primary (its node is gone, or not responsible) is tried at least every 100 ms, and at once when a newer topology is
- * heard of: until the call's own timeout, since a cluster that lost a node gives its partitions a new primary within that.
+ * which a node gives the first outcome. The wait doubles from 10 ms to 500 ms, jittered between half and all of it. What waits
+ * for another primary or for replicas (its node is gone, not responsible, or alone) is tried at least every 100 ms, and at once
+ * when a newer topology is heard of: until the call's own timeout, since a cluster that lost a node gives its partitions a new
+ * primary within that.
  */
 
 import type { CacheError, ErrorCode } from '../kernel/errors.ts'
@@ -40,9 +41,6 @@ const TRANSIENT: ReadonlySet<ErrorCode> = new Set([
   'UNAVAILABLE',
 ])
 
-/** So often is asked again where too few replicas follow: about a second, in which those of a new set are linked. */
-const REPLICAS_ATTEMPTS_MAX = 14
-
 /** Whether this failure may go away by itself. */
 export function isTransient(error: CacheError): boolean {
   return TRANSIENT.has(error.code)
@@ -50,7 +48,6 @@ export function isTransient(error: CacheError): boolean {
 
 export function defaultRetryPolicy(random: Random): RetryPolicy {
   return (attempt, error) => {
-    if (error.code === 'NOT_ENOUGH_REPLICAS' && attempt > REPLICAS_ATTEMPTS_MAX) return false
     const maxMs = MOVED.has(error.code) ? MOVED_DELAY_MAX_MS : DELAY_MAX_MS
     const ceilingMs = Math.min(maxMs, DELAY_MIN_MS * 2 ** Math.min(10, attempt - 1))
     return ceilingMs * (0.5 + 0.5 * uniform(random))

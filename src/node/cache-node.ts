@@ -1,8 +1,9 @@
 /**
  * A node as a process of its own: NodeCore on the machine's clock, gRPC in front of it, the unary gateway beside it.
  *
- * Shutting down: the node says NOT_SERVING to health checks and GOAWAY to its clients, finishes what is under way, and only
- * then closes its listener, so that nobody takes the refused connection of an orderly stop for a crash.
+ * Shutting down: the node says NOT_SERVING to health checks, takes on nothing more, finishes what is under way and says goodbye to the
+ * other nodes. It closes its listener once they have taken over and its clients know, so that nobody takes the refused connection of an
+ * orderly stop for a crash.
  */
 
 import { GrpcDialer } from '../adapters/grpc/dialer.ts'
@@ -235,8 +236,8 @@ export class CacheNode implements AsyncDisposable {
       await new Promise<void>((resolve) => systemScheduler.after(10, resolve))
     }
     this.#admin.close()
-    await this.#gatewayClient.close()
     await this.#core.leave()
+    await this.#gatewayClient.close()
     this.#core.close()
     await this.#server.close(Math.max(0, Math.min(500, deadlineMs - systemClock.monotonicMs())))
     this.#dialer.close()

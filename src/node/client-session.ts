@@ -43,6 +43,8 @@ export interface SessionPorts {
   readonly incarnation: string
   /** Undefined while no topology is committed. */
   dataPlane(): DataPlane | undefined
+  /** The node takes on nothing more: another one is about to take over. */
+  isStopping(): boolean
   /** The session said HELLO: what it supersedes is to be closed. @throws CacheError when it is refused */
   admitted(session: ClientSession, hello: Hello): void
   ended(session: ClientSession): void
@@ -196,6 +198,11 @@ export class ClientSession implements FrameHandler, OutcomeSink {
   sweep(): void {
     const { clock, options } = this.#ports
     this.#uploads?.sweep(clock.monotonicMs() - options.timeoutMaxMs)
+  }
+
+  /** Whether nothing that was begun is still to be answered. */
+  get isSettled(): boolean {
+    return this.#waiting === 0 && this.#downloads.count === 0
   }
 
   get isIdle(): boolean {
@@ -404,6 +411,8 @@ export class ClientSession implements FrameHandler, OutcomeSink {
       if (plane === undefined) {
         throw new CacheError('NOT_READY', 'the cluster is still starting: no topology is committed yet')
       }
+      if (this.#ports.isStopping())
+        throw new CacheError('NOT_READY', 'this node is stopping: another one takes over in a moment')
       const { dispatcher } = plane
       switch (op.opcode) {
         case Opcode.get:

@@ -169,14 +169,17 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
     return this.#contact.contactMs
   }
 
-  /** Whether that process has ended for certain: as gossip saw, or because a later process of its node is known. */
+  /** Whether that process serves no more for certain: it ended as gossip saw, left, or a later process of its node is known. */
   isProvenDead(node: NodeIndex): boolean {
     const { topology } = this.#chain
     const record = topology?.nodes[node]
     if (topology === undefined || record === undefined) return false
     const { nodeId, incarnation, state } = record
     if (nodeId === this.#options.nodeId) return incarnation !== this.#incarnation
-    if (this.#ports.liveness.isProvenDead(nodeId, incarnation)) return true
+    const { liveness } = this.#ports
+    // Whoever says goodbye answers nobody any more: see NodeCore.leave.
+    if (liveness.isProvenDead(nodeId, incarnation) || liveness.verdict(nodeId, incarnation) === 'left')
+      return true
     return state === 'gone' && topology.nodes.some((one) => one.nodeId === nodeId && one.state !== 'gone')
   }
 

@@ -141,6 +141,7 @@ export class NodeCore implements PeerLinkHandler {
       options,
       incarnation: this.incarnation,
       dataPlane: () => this.#plane,
+      isStopping: () => this.#state !== 'running',
       admitted: (session, hello) => this.#admit(session, hello),
       ended: (session) => this.#forget(session),
     }
@@ -235,25 +236,27 @@ export class NodeCore implements PeerLinkHandler {
     }
   }
 
-  /** Tells clients to go elsewhere; true once nothing of theirs is under way. Call until then, then `close`. */
+  /**
+   * Takes on nothing more: what clients ask for is answered NOT_READY, and they keep asking until another node takes over. True once
+   * all that was begun is answered. Call until then, then `leave`, then `close`.
+   */
   drain(): boolean {
-    if (this.#state === 'running') {
-      this.#state = 'draining'
-      for (const session of this.#sessions) session.goAway()
-    }
-    for (const session of this.#sessions) if (!session.isIdle) return false
+    if (this.#state === 'running') this.#state = 'draining'
+    for (const session of this.#sessions) if (!session.isSettled) return false
     return true
   }
 
   /**
-   * Stops serving and says goodbye, so that others take over at once what this node was responsible for. It votes until they have, or
-   * for two seconds; then call `close`.
+   * Says goodbye, so that others take over at once what this node was responsible for, and stays until they have, or for two seconds: it
+   * votes, and tells its clients who took over.
    */
   async leave(): Promise<void> {
     if (this.#state === 'stopped') return
+    this.#state = 'draining'
+    // Once goodbye is said, others may serve: what is not answered by now must not be answered here any more.
+    for (const session of [...this.#sessions]) if (!session.isSettled) session.close()
     const { scheduler, clock } = this.#ports
     const untilMs = clock.monotonicMs() + LEAVE_MS
-    this.#stopServing()
     await this.#gossip.leave()
     const isAwaited = (): boolean => {
       const { topology, self } = this.#control
@@ -275,7 +278,10 @@ export class NodeCore implements PeerLinkHandler {
     this.#state = 'stopped'
     this.#timer?.cancel()
     this.#plane?.close()
-    for (const session of [...this.#sessions]) session.close()
+    for (const session of [...this.#sessions]) {
+      session.goAway()
+      session.close()
+    }
     for (const link of this.#links.values()) link.close()
   }
 
@@ -438,8 +444,8 @@ export class NodeCore implements PeerLinkHandler {
   }
 
   #admit(session: ClientSession, hello: Hello): void {
-    if (this.#state !== 'running')
-      throw new CacheError('CLOSED', `${this.options.nodeId} is stopping: use another node`)
+    if (this.#state === 'stopped')
+      throw new CacheError('UNAVAILABLE', `${this.options.nodeId} is stopping: use another node`)
     if (this.#sessions.size > this.options.sessionsMax) {
       throw new CacheError(
         'OVERLOADED',
