@@ -267,6 +267,7 @@ export class Replicator {
       peer: (node) => this.#peers[node],
       receiver: (node) => this.#receivers.get(node),
       stoppedServing: () => this.reads.check(),
+      forgetOutcomes: (partition) => this.operations.forget(partition),
     })
     this.#replicas = this.#roles.replicas
     this.#fence = new EpochFence({
@@ -356,6 +357,8 @@ export class Replicator {
     this.#adoptPeers(before, topology, self)
     const isOther = before !== undefined && formerSelf !== self
     topology.partitions.forEach((record, partition) => {
+      // A commit changes few partitions; the records of the others are the same objects.
+      if (record === before?.partitions[partition] && !isOther) return
       this.#roles.adopt(
         record,
         before?.partitions[partition],

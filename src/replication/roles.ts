@@ -37,6 +37,8 @@ export interface RolesPorts {
   peer(node: NodeIndex): PeerLog | undefined
   /** The receiver of the log that the node sends to this one. */
   receiver(node: NodeIndex): ReplicaReceiver | undefined
+  /** What is known of a partition's operations belongs to a log that this node gave up. */
+  forgetOutcomes(partition: number): void
   /** A replica serves no more: what waited for it has failed. */
   stoppedServing(): void
 }
@@ -181,6 +183,7 @@ export class Roles {
     if (former !== undefined) {
       this.#former.delete(partition)
       replica.leaseUntilMs = former.leaseUntilMs
+      if (!isLearner) this.#ports.forgetOutcomes(partition)
       if (isLearner) replica.restart(former.lastEpoch, former.lastSequence)
     }
     this.replicas[partition] = replica

@@ -82,6 +82,7 @@ export class ReplicaNode {
         options: this.options,
         incarnation,
         dataPlane: () => this.plane,
+        isStopping: () => false,
         admitted: () => {},
         ended: () => {},
       })
