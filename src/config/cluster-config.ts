@@ -17,6 +17,8 @@ export interface NodeConfig {
   readonly host: string
   readonly port: number
   readonly zone: string
+  /** Share of the data, relative to the other nodes. */
+  readonly weight: number
   /** As written; relative to the folder of the file. Undefined: the node keeps nothing on disk. */
   readonly dataDir: string | undefined
 }
@@ -86,12 +88,13 @@ export function complete(file: ClusterFile): ClusterConfig {
   const { replication, limits } = file
   return {
     name: file.name,
-    nodes: file.nodes.map(({ id, address, zone, dataDir }) => ({
+    nodes: file.nodes.map(({ id, address, zone, weight, dataDir }) => ({
       id,
       address: address.text,
       host: address.host,
       port: address.port,
       zone,
+      weight,
       dataDir: dataDir === NO_FOLDER ? undefined : (dataDir ?? `data/${id}`),
     })),
     insecure: file.insecure,

@@ -24,7 +24,7 @@ import { inherited, option, required, section } from './option.ts'
 /** A valid file, before defaults that depend on other options. Durations are milliseconds, sizes bytes, 0 is `none`. */
 export interface ClusterFile {
   name: string
-  nodes: { id: string; address: NamedAddress; zone: string; dataDir?: string | undefined }[]
+  nodes: { id: string; address: NamedAddress; zone: string; weight: number; dataDir?: string | undefined }[]
   insecure: boolean
   replication: {
     factor?: number | undefined
@@ -80,6 +80,11 @@ const node = section({
     description:
       'Which nodes fail together (a machine, a rack, a data centre): copies go to distinct zones first.',
     default: 'default',
+  }),
+  weight: option(share(0.1, 100), {
+    description:
+      'How much of the data the node takes, relative to the others: 2 where it has twice their memory. It counts when the node joins; later, after `ringcache cluster rebalance`.',
+    default: 1,
   }),
   dataDir: inherited(folder, {
     description:

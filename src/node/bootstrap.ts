@@ -137,7 +137,7 @@ export class Bootstrap {
         diskId: founder?.diskId ?? '',
         address: node.address,
         zone: node.zone,
-        weight: 1,
+        weight: node.weight ?? 1,
         state: 'active',
       }
     })

@@ -286,7 +286,9 @@ function nodeOptions(
     zone: self.zone,
     // Whoever joins founds nothing.
     nodes:
-      join === undefined ? config.nodes.map(({ id, address, zone }) => ({ nodeId: id, address, zone })) : [],
+      join === undefined
+        ? config.nodes.map(({ id, address, zone, weight }) => ({ nodeId: id, address, zone, weight }))
+        : [],
     ...(join === undefined ? {} : { join }),
     regions: config.regions,
     onMajorityLoss: replication.onMajorityLoss,

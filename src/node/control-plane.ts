@@ -624,7 +624,7 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
       diskId: this.diskId,
       address: addressOf(this.#options),
       zone: this.#options.zone ?? own?.zone ?? before?.zone ?? '',
-      weight: before?.weight ?? 1,
+      weight: own?.weight ?? before?.weight ?? 1,
     }
   }
 

@@ -9,6 +9,8 @@ export interface BootstrapNode {
   /** Where clients and peers reach it, `host:port`. */
   readonly address: string
   readonly zone: string
+  /** Share of the data, relative to the others. Default 1. */
+  readonly weight?: number
 }
 
 export interface BootstrapRegion {

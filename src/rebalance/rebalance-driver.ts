@@ -31,7 +31,7 @@ export interface RebalanceOptions extends AbsenceOptions, TransferLimits {
   readonly planIntervalMs: number
 }
 
-export const REBALANCE_DEFAULTS: RebalanceOptions = {
+const REBALANCE_DEFAULTS: RebalanceOptions = {
   replaceAfterMs: 30_000,
   replaceAfterMaxMs: 600_000,
   movesPerNodeMax: 2,

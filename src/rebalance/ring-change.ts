@@ -15,7 +15,7 @@ export function ringChange(topology: Topology, nodes: readonly RingNode[]): Tran
   return text(nodes) === text(ring.nodes) ? undefined : { kind: 'RingChanged', expected: ring.nodes, nodes }
 }
 
-export function ringNode({ nodeId, weight, zone }: NodeRecord): RingNode {
+function ringNode({ nodeId, weight, zone }: NodeRecord): RingNode {
   return { nodeId, weight, zone }
 }
 

@@ -96,7 +96,7 @@ function changeRing(topology: Topology, expected: readonly RingNode[], nodes: re
   return { ...topology, ring: { ...changed, paused: ring.paused } }
 }
 
-export function isSameRing(a: readonly RingNode[], b: readonly RingNode[]): boolean {
+function isSameRing(a: readonly RingNode[], b: readonly RingNode[]): boolean {
   return (
     a.length === b.length &&
     a.every((node, i) => {

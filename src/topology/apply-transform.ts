@@ -15,7 +15,7 @@ import { isRefused, type Outcome, type Refused, refuse } from './outcome.ts'
 import type { Topology } from './topology.ts'
 import type { Transform } from './transforms.ts'
 
-export { isRefused, type Outcome, type Refused } from './outcome.ts'
+export { isRefused, type Outcome } from './outcome.ts'
 
 /** A commit: its record, and what became of each change. */
 export interface Applied {

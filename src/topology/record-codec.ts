@@ -28,8 +28,8 @@ export const PARTITIONS_MAX: number = 65_536
 /** Five at most are wanted; while they change there may be more for a moment. */
 export const VOTERS_MAX = 7
 export const UNSETTLED_MAX = 64
-export const WEIGHT_MIN = 0.1
-export const WEIGHT_MAX = 100
+const WEIGHT_MIN = 0.1
+const WEIGHT_MAX = 100
 export const REGION_ID_END: number = 2 ** 31
 
 const DURABILITIES: readonly Durability[] = ['one', 'quorum', 'all']
@@ -156,7 +156,7 @@ export function readFlag(r: ByteReader): boolean {
   return flag === 1
 }
 
-export function readChoice<T>(r: ByteReader, choices: readonly T[]): T {
+function readChoice<T>(r: ByteReader, choices: readonly T[]): T {
   const choice = choices[r.uint8()]
   if (choice === undefined) throw new CacheError('PROTOCOL_ERROR', 'a topology holds an unknown choice')
   return choice

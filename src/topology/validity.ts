@@ -18,7 +18,7 @@ import {
 } from './topology.ts'
 
 /** Whether `members` certainly hold, together, every write that `set` may have acknowledged. */
-export function holdsAll(set: UnsettledSet, members: readonly NodeIndex[]): boolean {
+function holdsAll(set: UnsettledSet, members: readonly NodeIndex[]): boolean {
   return holds(set.primary, set.members, members)
 }
 

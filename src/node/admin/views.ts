@@ -1,7 +1,7 @@
 /** What operators are shown of the topology. */
 
 import { copiesToMove, type Pace, progressOf } from '../../rebalance/progress.ts'
-import { placeAsBefore, placeOnRing, wantedPlacement } from '../../topology/placement.ts'
+import { placeAsBefore, placeOnRing } from '../../topology/placement.ts'
 import type { NodeRecord, RegionRecord, RingNode, Topology } from '../../topology/topology.ts'
 import type { NodeLoadMessage, NodeViewMessage, ProgressMessage, RegionMessage } from '../../wire/admin.ts'
 
@@ -76,11 +76,4 @@ export function copiesToBuild(topology: Topology, planned: RingPlacementOf): num
   })
   const held = topology.partitions.map(({ inSync }) => inSync)
   return copiesToMove(nodes, held, planned.nodes, planned.placement)
-}
-
-/** Whether a node holds nothing and is to hold nothing. */
-export function isEmpty(topology: Topology, node: NodeRecord): boolean {
-  const at = topology.nodes.indexOf(node)
-  const isWanted = wantedPlacement(topology).some((places) => places.includes(at))
-  return !isWanted && topology.partitions.every(({ inSync }) => !inSync.includes(at))
 }

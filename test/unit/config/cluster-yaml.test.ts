@@ -42,6 +42,7 @@ describe('a valid file', () => {
         host: '127.0.0.1',
         port: 7401 + i,
         zone: 'default',
+        weight: 1,
         dataDir: `data/${id}`,
       })),
       insecure: false,
