@@ -14,31 +14,33 @@
 import type { Clock } from '../kernel/clock.ts'
 import type { DurableStore } from '../kernel/durable-store.ts'
 import { CacheError, toCacheError } from '../kernel/errors.ts'
-import type { Incarnation, NodeId } from '../kernel/ids.ts'
 import type { Log } from '../kernel/log.ts'
 import type { Random } from '../kernel/random.ts'
 import { every, type Scheduler, type Timer } from '../kernel/scheduler.ts'
 import { decodeTopology, encodeTopology } from '../topology/codec.ts'
 import { Chain } from '../topology/register/chain.ts'
-import { type ProposalEnd, Proposals } from '../topology/register/proposals.ts'
+import type { ProposalEnd } from '../topology/register/proposals.ts'
 import { RegisterStore } from '../topology/register/register-store.ts'
 import { VoterContact } from '../topology/register/voter-contact.ts'
-import type { NodeIndex, NodeRecord, Topology } from '../topology/topology.ts'
-import { decodeTransforms, encodeTransforms } from '../topology/transform-codec.ts'
+import type { NodeIndex, Topology } from '../topology/topology.ts'
+import { decodeTransforms } from '../topology/transform-codec.ts'
 import type { Transform } from '../topology/transforms.ts'
 import { voterName, voterNames } from '../topology/voters.ts'
 import type { ControlMessage } from '../wire/control-frames.ts'
 import { PROTOCOL_VERSION_MAX, PROTOCOL_VERSION_MIN } from '../wire/frames.ts'
 import { encodePeerHello, type PeerHello, type PeerWelcome } from '../wire/peer-frames.ts'
 import type { Dialer, FrameHandler, FrameStream } from '../wire/transport.ts'
+import { Admission } from './admission.ts'
 import { Bootstrap, type BootstrapEffect } from './bootstrap.ts'
-import { ControlLink, type ControlLinkHandler } from './control-link.ts'
+import type { ControlLink, ControlLinkHandler } from './control-link.ts'
+import { ControlLinks } from './control-links.ts'
 import { ControlSession, type ControlSessionHandler } from './control-session.ts'
 import { DeathWatch } from './death-watch.ts'
 import { DriverDuties } from './driver-duties.ts'
 import type { Liveness } from './liveness.ts'
-import type { NodeOptions } from './options.ts'
+import { type NodeOptions, ownAddress } from './options.ts'
 import { Register } from './register.ts'
+import { Suggestions } from './suggestions.ts'
 
 export interface ControlPlanePorts {
   readonly clock: Clock
@@ -65,7 +67,6 @@ const TICK_MS = 50
 const CONTACT_MS = 500
 /** While the node is not part of the cluster, or knows none. */
 const CONTACT_EAGER_MS = 100
-const JOIN_RETRY_MS = 400
 const FETCH_PAUSE_MS = 50
 
 export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
@@ -74,8 +75,9 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
   readonly #ports: ControlPlanePorts
   readonly #chain = new Chain()
   readonly #contact = new VoterContact()
-  readonly #proposals: Proposals
-  readonly #links = new Map<string, ControlLink>()
+  readonly #suggestions: Suggestions
+  readonly #links: ControlLinks
+  readonly #admission: Admission
   readonly #sessions = new Set<ControlSession>()
   readonly #duties: DriverDuties
   readonly #deaths: DeathWatch
@@ -84,10 +86,7 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
   #bootstrap: Bootstrap | undefined
   #timer: Timer | undefined
   #contactDueMs = 0
-  #joinDueMs = 0
   #fetchedMs = Number.NEGATIVE_INFINITY
-  #wasMember = false
-  #flushing = false
   #tickPlanned = false
   #closed = false
 
@@ -95,7 +94,15 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
     this.#options = options
     this.#incarnation = incarnation
     this.#ports = ports
-    this.#proposals = new Proposals(ports.random)
+    this.#links = new ControlLinks(options, ports, this)
+    this.#suggestions = new Suggestions(options.nodeId, {
+      ...ports,
+      chain: this.#chain,
+      links: this.#links,
+      diskId: () => this.diskId,
+      drive: (changes) => this.#drive(changes),
+    })
+    this.#admission = new Admission(options, incarnation)
     this.#duties = new DriverDuties(options, ports.clock, ports.liveness)
     this.#deaths = new DeathWatch(ports.liveness)
   }
@@ -117,7 +124,7 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
 
   /** Another node is said to know another topology. */
   heardOf(nodeId: string, epoch: number): void {
-    const link = this.#linkOf(nodeId)
+    const link = this.#links.to(nodeId)
     if (epoch > this.epoch && link !== undefined) this.#fetch(link)
   }
 
@@ -150,7 +157,7 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
 
   /** The voter that decides what is proposed, as this node sees it. */
   get driver(): string | undefined {
-    return this.#ranking()[0]
+    return this.#suggestions.driver
   }
 
   /** Nodes that are still to be met before a cluster can be founded. */
@@ -160,7 +167,7 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
 
   /** How the stream to that node fares. */
   linkTo(nodeId: string): { readonly linked: boolean; readonly reason: string | undefined } {
-    const link = this.#linkOf(nodeId)
+    const link = this.#links.to(nodeId)
     return { linked: link?.peer !== undefined, reason: link?.lastError?.message }
   }
 
@@ -185,13 +192,13 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
 
   /** Fire and forget: what comes of it shows in a later topology. */
   propose(transform: Transform): void {
-    this.#propose(transform)
+    this.#suggestions.propose(transform)
   }
 
   /** Resolves with how the proposal ended. */
   submit(transform: Transform): Promise<ProposalEnd> {
     return new Promise((resolve) => {
-      if (!this.#propose(transform, resolve))
+      if (!this.#suggestions.propose(transform, resolve))
         resolve({ kind: 'refused', reason: 'too many proposals are pending' })
     })
   }
@@ -203,12 +210,17 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
     return session
   }
 
+  /** The node stops: when it is held gone it does not come back by itself. */
+  leave(): void {
+    this.#admission.leave()
+  }
+
   close(): void {
     this.#closed = true
+    this.#suggestions.close()
     this.#timer?.cancel()
     this.#register?.close()
-    for (const link of this.#links.values()) link.close()
-    this.#links.clear()
+    this.#links.close()
   }
 
   // What links report.
@@ -222,7 +234,7 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
       nodeId: this.#options.nodeId,
       incarnation: this.#incarnation,
       diskId: this.diskId,
-      address: addressOf(this.#options),
+      address: ownAddress(this.#options),
       targetNodeId: '',
       targetIncarnation: '',
       streamNumber,
@@ -233,8 +245,7 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
   welcomed(link: ControlLink, peer: PeerWelcome): void {
     if (peer.nodeId === this.#options.nodeId) {
       // A list of seeds may name this node itself.
-      this.#links.delete(link.address)
-      link.close()
+      this.#links.drop(link)
       return
     }
     if (this.clusterId !== '' && peer.clusterId !== '' && peer.clusterId !== this.clusterId) {
@@ -323,7 +334,7 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
         return
       case 'decided':
         this.#learn(message.slot, message.value, () => {
-          const link = this.#linkOf(session.peer.nodeId)
+          const link = this.#links.to(session.peer.nodeId)
           if (link !== undefined) this.#fetch(link)
         })
         return
@@ -370,12 +381,12 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
       ...ports,
       store,
       chain: this.#chain,
-      send: (voter, message) => this.#sendToVoter(voter, message),
+      send: (voter, message) => this.#links.sendToVoter(voter, message),
       decided: (slot, value) => this.#decided(slot, value),
     })
     this.#timer = every(ports.scheduler, TICK_MS, () => this.#tick())
     if (kept === undefined) {
-      this.#updateLinks()
+      this.#links.update(this.#chain.topology, this.self >= 0)
       this.#perform(this.#bootstrap.start())
     } else {
       ports.log.info('goes on from the topology that was kept', {
@@ -391,7 +402,7 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
     const { topology } = effect
     if (effect.kind === 'propose') {
       const message = { kind: 'found', topology: encodeTopology(topology, 'node') } as const
-      for (const link of this.#links.values()) link.send(message)
+      this.#links.sendToAll(message)
       return
     }
     this.#learnRecord(topology, true)
@@ -447,7 +458,7 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
         if (this.#closed || !this.#chain.replace(topology)) return
         this.#adopted(true)
         if (!founded) return
-        for (const link of this.#links.values()) link.send({ kind: 'record', topology: encoded })
+        this.#links.sendToAll({ kind: 'record', topology: encoded })
       },
       (error: unknown) => this.#ports.failed(toCacheError(error)),
     )
@@ -465,12 +476,10 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
       })
     }
     const { self } = this
-    const wasMember = this.#wasMember
-    if (self >= 0) this.#wasMember = true
-    else if (wasMember) log.error('this process is no member of the cluster any more')
+    if (this.#admission.adopted(self)) log.error('this process is no member of the cluster any more')
     log.info('topology', { epoch: topology.epoch, changes: last?.changes.map((change) => change.kind) })
-    this.#updateLinks()
-    this.#proposals.adopted(topology, last?.changes)
+    this.#links.update(this.#chain.topology, this.self >= 0)
+    this.#suggestions.adopted(topology, last?.changes)
     this.#register?.adopted()
     this.#tickSoon()
     try {
@@ -486,7 +495,7 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
   }
 
   #decided(slot: number, value: Uint8Array): void {
-    const links = [...this.#links.values()]
+    const links = [...this.#links.all()]
     // Told first, learned then: a node that is no longer part of it still hears why.
     for (const link of links) link.send({ kind: 'decided', slot, value })
     const reached = new Set(links.map((link) => link.peer?.nodeId))
@@ -515,48 +524,7 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
   }
 
   #fetchWhole(): void {
-    for (const link of this.#links.values()) if (link.send({ kind: 'fetch', epoch: 0 })) return
-  }
-
-  #propose(transform: Transform, ended?: (end: ProposalEnd) => void): boolean {
-    const taken = this.#proposals.add(transform, this.#ports.clock.monotonicMs(), ended)
-    this.#flushSoon()
-    return taken
-  }
-
-  #flushSoon(): void {
-    if (this.#flushing || this.#closed) return
-    this.#flushing = true
-    this.#ports.scheduler.endOfTurn(() => {
-      this.#flushing = false
-      this.#flush()
-    })
-  }
-
-  /** Sends what is proposed to the voter that drives; what was sent in vain before, to the next one. */
-  #flush(): void {
-    if (this.#closed || this.#chain.topology === undefined || this.#proposals.size === 0) return
-    const nowMs = this.#ports.clock.monotonicMs()
-    if (this.#proposals.nextMs() > nowMs) return
-    const ranking = this.#ranking()
-    if (ranking.length === 0) return
-    for (const [attempt, changes] of this.#proposals.due(nowMs)) {
-      const nodeId = ranking[attempt % ranking.length] as string
-      if (nodeId === this.#options.nodeId) this.#drive(changes)
-      else this.#linkOf(nodeId)?.send({ kind: 'suggest', change: encodeTransforms(changes) })
-    }
-  }
-
-  /** Voters that can be reached, this node included if it is one, by id. */
-  #ranking(): string[] {
-    const { topology } = this.#chain
-    if (topology === undefined) return []
-    const reachable = topology.voters.filter(({ nodeId, diskId }) => {
-      if (nodeId === this.#options.nodeId) return diskId === this.diskId
-      const peer = this.#linkOf(nodeId)?.peer
-      return peer?.diskId === diskId && this.#ports.liveness.verdict(nodeId, peer.incarnation) === 'alive'
-    })
-    return reachable.map((voter) => voter.nodeId as string).sort()
+    for (const link of this.#links.all()) if (link.send({ kind: 'fetch', epoch: 0 })) return
   }
 
   #tickSoon(): void {
@@ -573,59 +541,24 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
     if (this.#closed || topology === undefined) return
     const nowMs = this.#ports.clock.monotonicMs()
     this.#contactVoters(topology, nowMs)
-    this.#seekMembership(topology, nowMs)
+    const request = this.#admission.request(topology, this.self, this.diskId, nowMs)
+    if (request !== undefined) this.#suggestions.propose(request)
     this.#reportDeaths()
     if (this.driver === this.#options.nodeId) {
-      for (const change of this.#duties.changes(topology)) this.#propose(change)
+      for (const change of this.#duties.changes(topology)) this.#suggestions.propose(change)
     }
-    this.#flush()
+    this.#suggestions.flush()
   }
 
   #contactVoters(topology: Topology, nowMs: number): void {
     if (nowMs < this.#contactDueMs) return
     this.#contactDueMs = nowMs + (this.self < 0 ? CONTACT_EAGER_MS : CONTACT_MS)
     const round = this.#contact.begin(nowMs, topology.epoch)
-    for (const link of this.#links.values()) link.send({ kind: 'contact', round, epoch: topology.epoch })
+    this.#links.sendToAll({ kind: 'contact', round, epoch: topology.epoch })
     const register = this.#register
     if (register?.isSound !== true) return
     const own = { round, voter: register.voter, epoch: topology.epoch, accepted: register.highestAccepted }
     this.#contact.heard(own, topology.epoch, voterNames(topology))
-  }
-
-  /** Asks to be part of the cluster, if this process is not. */
-  #seekMembership(topology: Topology, nowMs: number): void {
-    const { self } = this
-    const record = topology.nodes[self]
-    if (record !== undefined && record.state !== 'failed') return
-    // Whoever was removed stays away until it is started again.
-    if (record === undefined && this.#wasMember) return
-    if (nowMs < this.#joinDueMs) return
-    this.#joinDueMs = nowMs + JOIN_RETRY_MS
-    const { nodeId } = this.#options
-    const node = this.#asRecord(topology)
-    const old = topology.nodes.find((one) => one.nodeId === nodeId && one.state !== 'gone')
-    if (old === undefined || old.incarnation === this.#incarnation)
-      this.#propose({ kind: 'NodeJoined', node })
-    else
-      this.#propose({
-        kind: 'NodeRestarted',
-        old: { nodeId: old.nodeId, incarnation: old.incarnation },
-        node,
-      })
-  }
-
-  #asRecord(topology: Topology): Omit<NodeRecord, 'state'> {
-    const { nodeId, nodes } = this.#options
-    const own = nodes.find((node) => node.nodeId === nodeId)
-    const before = topology.nodes.find((node) => node.nodeId === nodeId)
-    return {
-      nodeId: nodeId as NodeId,
-      incarnation: this.#incarnation as Incarnation,
-      diskId: this.diskId,
-      address: addressOf(this.#options),
-      zone: this.#options.zone ?? own?.zone ?? before?.zone ?? '',
-      weight: own?.weight ?? before?.weight ?? 1,
-    }
   }
 
   #drive(changes: readonly Transform[]): void {
@@ -640,7 +573,7 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
     this.#deaths.observe(this.#contact.contactMs, nowMs)
     const reports = this.#deaths.reports(topology, this.self, nowMs)
     // A verdict may have been taken back since.
-    this.#proposals.drop(
+    this.#suggestions.drop(
       (change) =>
         change.kind === 'NodeFailed' &&
         !reports.some(
@@ -650,49 +583,7 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
             report.process.incarnation === change.process.incarnation,
         ),
     )
-    for (const report of reports) this.#propose(report)
-  }
-
-  /** Streams to every node there is; while this node is not part of the cluster, also to those it was told of. */
-  #updateLinks(): void {
-    const { topology } = this.#chain
-    const own = addressOf(this.#options)
-    const wanted = new Set<string>()
-    for (const node of topology?.nodes ?? []) {
-      if (node.state !== 'gone' && node.nodeId !== this.#options.nodeId) wanted.add(node.address)
-    }
-    for (const voter of topology?.voters ?? []) {
-      if (voter.nodeId !== this.#options.nodeId) wanted.add(voter.address)
-    }
-    if (this.self < 0) {
-      for (const { address } of this.#options.nodes) wanted.add(address)
-      for (const address of this.#options.join ?? []) wanted.add(address)
-    }
-    wanted.delete(own)
-    for (const [address, link] of this.#links) {
-      if (wanted.has(address)) continue
-      this.#links.delete(address)
-      link.close()
-    }
-    for (const address of wanted) {
-      if (this.#links.has(address)) continue
-      const link = new ControlLink(address, this.#ports, this)
-      this.#links.set(address, link)
-      link.start()
-    }
-  }
-
-  #linkOf(nodeId: string): ControlLink | undefined {
-    for (const link of this.#links.values()) if (link.peer?.nodeId === nodeId) return link
-    return undefined
-  }
-
-  #sendToVoter(voter: string, message: ControlMessage): boolean {
-    for (const link of this.#links.values()) {
-      const { peer } = link
-      if (peer !== undefined && voterName(peer.nodeId, peer.diskId) === voter) return link.send(message)
-    }
-    return false
+    for (const report of reports) this.#suggestions.propose(report)
   }
 }
 
@@ -701,10 +592,6 @@ function positionOf(topology: Topology | undefined, nodeId: string, incarnation:
   return topology.nodes.findIndex(
     (node) => node.nodeId === nodeId && node.incarnation === incarnation && node.state !== 'gone',
   )
-}
-
-function addressOf(options: NodeOptions): string {
-  return options.address ?? options.nodes.find((node) => node.nodeId === options.nodeId)?.address ?? ''
 }
 
 /** The same lesson as an answer to FETCH. */

@@ -24,7 +24,7 @@ import { ControlPlane } from './control-plane.ts'
 import { DataPlane } from './data-plane.ts'
 import { Gossip } from './gossip.ts'
 import { GossipLiveness } from './gossip-liveness.ts'
-import type { NodeOptions } from './options.ts'
+import { type NodeOptions, ownAddress } from './options.ts'
 import { PeerLink, type PeerLinkHandler } from './peer-link.ts'
 import { PeerSession, type PeerSessionPorts } from './peer-session.ts'
 
@@ -117,7 +117,7 @@ export class NodeCore implements PeerLinkHandler {
         clusterName: options.clusterName,
         nodeId: options.nodeId,
         incarnation: this.incarnation,
-        address: addressOf(options),
+        address: ownAddress(options),
         diskId: () => this.#control.diskId,
         clusterId: () => this.#control.clusterId,
       },
@@ -253,6 +253,7 @@ export class NodeCore implements PeerLinkHandler {
   async leave(): Promise<void> {
     if (this.#state === 'stopped') return
     this.#state = 'draining'
+    this.#control.leave()
     // Once goodbye is said, others may serve: what is not answered by now must not be answered here any more.
     for (const session of [...this.#sessions]) if (!session.isSettled) session.close()
     const { scheduler, clock } = this.#ports
@@ -495,10 +496,6 @@ export class NodeCore implements PeerLinkHandler {
       if (silentMs !== undefined && silentMs > limitMs) link.hangUp(`silent for ${Math.round(silentMs)} ms`)
     }
   }
-}
-
-function addressOf(options: NodeOptions): string {
-  return options.address ?? options.nodes.find((node) => node.nodeId === options.nodeId)?.address ?? ''
 }
 
 function processName({ nodeId, incarnation }: { nodeId: string; incarnation?: string }): string {

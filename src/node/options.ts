@@ -94,3 +94,8 @@ export const SINGLE_NODE: NodeOptions = {
   operationsMax: 16_384,
   timeoutMaxMs: 30_000,
 }
+
+/** Where clients and peers reach this node. */
+export function ownAddress(options: NodeOptions): string {
+  return options.address ?? options.nodes.find((node) => node.nodeId === options.nodeId)?.address ?? ''
+}
