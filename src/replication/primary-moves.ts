@@ -32,7 +32,7 @@ interface Move {
 }
 
 /** Writes of a partition are held off for so long at most, in milliseconds. */
-const MOVE_TIMEOUT_MS = 1000
+const MOVE_TIMEOUT_MS = 300
 /** A member further behind than this many operations has to come nearer before anything is held off. */
 const BEHIND_MAX = 1000
 /** Partitions held off at one time. */

@@ -14,34 +14,18 @@ import type { Log } from '../kernel/log.ts'
 import type { MemoryAccount } from '../kernel/memory-account.ts'
 import { type BrokenRules, keeps } from '../kernel/rule-switch.ts'
 import { every, type Scheduler, type Timer } from '../kernel/scheduler.ts'
-import {
-  type Durability,
-  type GroupRecord,
-  groupOf,
-  locate,
-  type NodeIndex,
-  type PartitionRecord,
-  type RegionRecord,
-  type Topology,
-} from '../topology/topology.ts'
+import type { Durability, NodeIndex, PartitionRecord, RegionRecord, Topology } from '../topology/topology.ts'
 import { FrameType } from '../wire/frames.ts'
 import type { Ack, ReplicaPosition } from '../wire/peer-frames.ts'
-import {
-  decodeAsk,
-  decodeCompare,
-  decodeCompared,
-  decodeFetchTail,
-  decodePositions,
-  decodeSyncState,
-  encodePositions,
-} from '../wire/replica-frames.ts'
+import { decodeCompared, decodePositions, decodeSyncState } from '../wire/replica-frames.ts'
 import type { FrameStream } from '../wire/transport.ts'
 import { AntiEntropy } from './anti-entropy.ts'
 import { Applier } from './applier.ts'
 import { AtomicGroup, type Uncompress } from './atomic-group.ts'
-import { Backlog, NO_RECORD, type Pinned } from './backlog.ts'
+import type { Backlog } from './backlog.ts'
 import { type ClusterPort, staticCluster } from './cluster-port.ts'
-import { EpochFence } from './epoch-fence.ts'
+import { FollowerServices } from './follower-services.ts'
+import { KeptLog } from './kept-log.ts'
 import { Leadership } from './leadership.ts'
 import { LEASE_MS, LeaseGrants } from './lease-grants.ts'
 import { LogFollower } from './log-follower.ts'
@@ -52,6 +36,7 @@ import { Primary, type StagedValue } from './primary.ts'
 import { PrimaryMoves } from './primary-moves.ts'
 import { Proposals } from './proposals.ts'
 import { ReadGate } from './read-gate.ts'
+import { RegionTable } from './region-table.ts'
 import type { Member, Replica } from './replica.ts'
 import type { ReceiverPorts, ReplicaReceiver } from './replica-receiver.ts'
 import { BACKUP } from './role.ts'
@@ -59,8 +44,6 @@ import { Roles } from './roles.ts'
 import { StageInbox } from './stage-inbox.ts'
 import { StageOutbox } from './stage-outbox.ts'
 import { SyncSource } from './sync-source.ts'
-import { SyncTarget } from './sync-target.ts'
-import { TailSource } from './tail-source.ts'
 
 export interface ReplicationOptions {
   /** Backlog of this node, in bytes. Default 64 MiB. */
@@ -134,10 +117,9 @@ export class Replicator {
   readonly proposals: Proposals
   readonly #grants: LeaseGrants
   readonly #follower: LogFollower
-  readonly #fence: EpochFence
-  readonly #tails: TailSource
+  readonly #kept: KeptLog
+  readonly #following: FollowerServices
   readonly syncs: SyncSource
-  readonly #learning: SyncTarget
   readonly #cluster: ClusterPort
   readonly #quarantineAfterMs: number
   #quarantined = false
@@ -150,15 +132,8 @@ export class Replicator {
   /** Replicas this node is primary of, or takes over. */
   readonly #leading = new Set<Replica>()
   #stamp = 0
-  readonly #receivers = new Map<NodeIndex, ReplicaReceiver>()
-  #regions: (RegionRecord | undefined)[] = []
-  #regionIds: number[] = []
-  /** By region: this node's share of its size, in bytes; 0: no limit. */
-  #budgetBytes: number[] = []
-  /** By region: the group it lives in. */
-  #groups: (GroupRecord | undefined)[] = []
+  readonly #regions: RegionTable
   #peers: (PeerLog | undefined)[] = []
-  readonly #stageOf = new Map<number, number>()
   /** Peers to be sent to at the end of this turn. */
   readonly #eager = new Set<PeerLog>()
   /** Peers that are to acknowledge a frame sent from now on. */
@@ -177,14 +152,18 @@ export class Replicator {
       bytesMax: memory.limitBytes / 8,
       ...(keeps(ports.brokenRules, 'ids-until-watermark') ? {} : { foundMax: 0 }),
     })
-    this.backlog = new Backlog(
-      options.backlogBytes,
-      (record) => this.#dropped(record),
-      (delta) => memory.add('backlog', delta),
-    )
-    this.applier = new Applier(engine, this.operations, (regionId) => this.#admitRegion(regionId))
+    this.#regions = new RegionTable(engine)
+    this.applier = new Applier(engine, this.operations, (regionId) => this.#regions.admitDropped(regionId))
     this.inbox = new StageInbox(engine, options.stagingBytes, options.valueBytesMax)
     this.outbox = new StageOutbox(options.stagingBytes, (node) => this.#peers[node]?.staged())
+    this.#kept = new KeptLog({
+      bytesMax: options.backlogBytes,
+      outbox: this.outbox,
+      replica: (partition) => this.#replicas[partition],
+      held: (delta) => memory.add('backlog', delta),
+      overran: (replica, follower) => this.#leftOut(replica, follower, 'the backlog overran what it lacks'),
+    })
+    this.backlog = this.#kept.backlog
     const cluster = ports.cluster ?? staticCluster(() => clock.monotonicMs())
     const { brokenRules } = ports
     this.#cluster = cluster
@@ -208,17 +187,17 @@ export class Replicator {
         engine,
         uncompress: ports.uncompress,
         limits: options,
-        region: (regionId) => this.#regions[regionId],
+        region: (regionId) => this.#regions.get(regionId),
         partitionOf: (regionId, key, start, end) => this.locate(regionId, key, start, end),
       }),
       operations: this.operations,
       clock,
       memory,
-      region: (regionId) => this.#regions[regionId],
-      regionIds: () => this.#regionIds,
+      region: (regionId) => this.#regions.get(regionId),
+      regionIds: () => this.#regions.ids,
       replica: (partition) => this.#replicas[partition],
       availableReplicas: (replica) => this.#available(replica),
-      budgetBytes: (regionId) => this.#budgetBytes[regionId] ?? 0,
+      budgetBytes: (regionId) => this.#regions.budgetBytes(regionId),
       removed: ports.removed,
       awaited: (replica, by) => this.#awaited(replica, by),
       logged: (replica, effect, effectBytes, staged) => this.#logged(replica, effect, effectBytes, staged),
@@ -230,7 +209,7 @@ export class Replicator {
       stages: this.inbox,
       clock,
       keep: (replica, bytes, start, end, versionEpoch, large) =>
-        this.#keep(replica, bytes, start, end, versionEpoch, large),
+        this.#kept.followed(replica, bytes, start, end, versionEpoch, large),
     })
     this.proposals = new Proposals(scheduler, (transform) => cluster.propose(transform))
     this.leadership = new Leadership({
@@ -265,32 +244,11 @@ export class Replicator {
       grants: this.#grants,
       brokenRules,
       peer: (node) => this.#peers[node],
-      receiver: (node) => this.#receivers.get(node),
+      receiver: (node) => this.#following.receiver(node),
       stoppedServing: () => this.reads.check(),
       forgetOutcomes: (partition) => this.operations.forget(partition),
     })
     this.#replicas = this.#roles.replicas
-    this.#fence = new EpochFence({
-      engine,
-      monotonicMs: () => clock.monotonicMs(),
-      replica: (partition) => this.#replicas[partition],
-      adopt: (replica, partitionEpoch, primary, session) => {
-        this.#roles.enter(replica, partitionEpoch, session > 0 ? replica.state : BACKUP, primary, [])
-        this.#rolesChangedSoon()
-      },
-      contradicted: (replica, node) =>
-        this.#diverged(
-          replica,
-          `node ${node} claims epoch ${replica.partitionEpoch}, which node ${replica.primary} has`,
-        ),
-      answersUnadopted: !keeps(brokenRules, 'adopt-before-answer'),
-      anyLearnerCounts: !keeps(brokenRules, 'promote-only-whole'),
-    })
-    this.#tails = new TailSource({
-      backlog: this.backlog,
-      replica: (partition) => this.#replicas[partition],
-      missingStage: (node, record) => this.#missingStage(node, record),
-    })
     const sessionsMax = options.syncSessionsMax ?? SYNC_SESSIONS_MAX
     this.syncs = new SyncSource({
       engine,
@@ -312,20 +270,27 @@ export class Replicator {
       replica: (partition) => this.#replicas[partition],
       differs: (replica, member, buckets) => this.#differs(replica, member, buckets),
     })
-    this.#learning = new SyncTarget({
+    this.#following = new FollowerServices({
       engine,
+      clock,
+      scheduler,
+      brokenRules,
       applier: this.applier,
       operations: this.operations,
       stages: this.inbox,
+      kept: this.#kept,
+      follower: this.#follower,
+      grants: this.#grants,
+      antiEntropy: this.antiEntropy,
       sessionsMax,
-      monotonicMs: () => clock.monotonicMs(),
       replica: (partition) => this.#replicas[partition],
       replicas: () => this.replicas(),
-      send: (node, message) => this.#receivers.get(node)?.send(message),
+      adopt: (replica, partitionEpoch, primary, session) => {
+        this.#roles.enter(replica, partitionEpoch, session > 0 ? replica.state : BACKUP, primary, [])
+        this.#rolesChangedSoon()
+      },
+      contradicted: (replica, what) => this.#diverged(replica, what),
       rolledBack: (replica, writes) => this.#rolledBack(replica, writes),
-      forgets: keeps(brokenRules, 'learner-forgets'),
-      replacesUnverified: keeps(brokenRules, 'unverified-replaced'),
-      checksSession: keeps(brokenRules, 'learner-session'),
     })
     this.#timers.push(
       every(scheduler, WAIT_SWEEP_MS, () => this.#sweepWaiting()),
@@ -353,7 +318,7 @@ export class Replicator {
     const formerSelf = this.#self
     this.#topology = topology
     this.#self = self
-    this.#adoptRegions(topology)
+    this.#regions.adopt(topology)
     this.#adoptPeers(before, topology, self)
     const isOther = before !== undefined && formerSelf !== self
     topology.partitions.forEach((record, partition) => {
@@ -385,13 +350,12 @@ export class Replicator {
   }
 
   region(regionId: number): RegionRecord | undefined {
-    return this.#regions[regionId]
+    return this.#regions.get(regionId)
   }
 
   /** The partition of a key; −1 when there is no such region. */
   locate(regionId: number, key: Uint8Array, start: number, end: number): number {
-    const group = this.#groups[regionId]
-    return group === undefined ? -1 : locate(group, regionId, key, start, end)
+    return this.#regions.locate(regionId, key, start, end)
   }
 
   /** The client has finished all operations of the session below `firstIncomplete`. */
@@ -418,21 +382,7 @@ export class Replicator {
 
   /** What replicas that follow a peer's log need, one receiver for each stream. */
   receiverPorts(): ReceiverPorts {
-    const { clock, scheduler, brokenRules } = this.#ports
-    return {
-      follower: this.#follower,
-      operations: this.operations,
-      clock,
-      scheduler,
-      replica: (partition) => this.#replicas[partition],
-      opened: (receiver) => this.#receivers.set(receiver.node, receiver),
-      closed: (receiver) => {
-        if (this.#receivers.get(receiver.node) === receiver) this.#receivers.delete(receiver.node)
-      },
-      acknowledging: (node) => this.#grants.granted(node, clock.monotonicMs()),
-      learned: (replica) => this.#learning.learned(replica),
-      takesAnyEpoch: !keeps(brokenRules, 'backup-epoch-fence'),
-    }
+    return this.#following.receiverPorts()
   }
 
   /**
@@ -440,34 +390,7 @@ export class Replicator {
    * @throws CacheError PROTOCOL_ERROR when it is malformed, or of no type known here.
    */
   peerAsked(receiver: ReplicaReceiver, body: Uint8Array): void {
-    const r = new ByteReader(body, 1)
-    switch (body[0]) {
-      case FrameType.ask:
-        receiver.send(encodePositions(this.#fence.answer(receiver.node, decodeAsk(r))))
-        return
-      case FrameType.fetchTail: {
-        const tail = this.#tails.answer(receiver.node, decodeFetchTail(r))
-        if (tail !== undefined) receiver.send(tail)
-        return
-      }
-      case FrameType.syncBegin:
-        this.#learning.begin(receiver.node, body)
-        return
-      case FrameType.syncIds:
-        this.#learning.ids(receiver.node, body)
-        return
-      case FrameType.syncRange:
-        this.#learning.range(receiver.node, body)
-        return
-      case FrameType.syncEnd:
-        this.#learning.end(receiver.node, body)
-        return
-      case FrameType.compare:
-        receiver.send(this.antiEntropy.answer(receiver.node, decodeCompare(r)))
-        return
-      default:
-        throw unexpectedFrame(body)
-    }
+    this.#following.asked(receiver, body)
   }
 
   /**
@@ -490,7 +413,7 @@ export class Replicator {
         this.antiEntropy.answered(node, decodeCompared(new ByteReader(body, 1)))
         return
       default:
-        throw unexpectedFrame(body)
+        throw new CacheError('PROTOCOL_ERROR', `unexpected frame type 0x${(body[0] ?? 0).toString(16)}`)
     }
   }
 
@@ -543,12 +466,7 @@ export class Replicator {
 
   /** A staged write was refused after all. */
   unstage(staged: StagedValue): void {
-    if (!this.#isLogged(staged.stageId)) this.outbox.end(staged.stageId)
-  }
-
-  #isLogged(stageId: number): boolean {
-    for (const logged of this.#stageOf.values()) if (logged === stageId) return true
-    return false
+    if (!this.#kept.names(staged.stageId)) this.outbox.end(staged.stageId)
   }
 
   /**
@@ -587,91 +505,11 @@ export class Replicator {
   }
 
   #logged(replica: Replica, effect: Uint8Array, effectBytes: number, staged: StagedValue | undefined): void {
-    if (replica.members.length > 0 || replica.learners.length > 0) {
-      const pinned =
-        staged === undefined
-          ? undefined
-          : {
-              byteLength: staged.value.totalBytes,
-              release: (): void => this.outbox.end(staged.stageId),
-            }
-      const record = this.#append(replica, replica.partitionEpoch, effect, 0, effectBytes, pinned)
-      if (staged !== undefined) this.#stageOf.set(record, staged.stageId)
-      this.#flushLater()
-    } else {
-      // What nobody follows is not kept: the log that is kept has no gaps.
-      replica.firstRecord = NO_RECORD
-      replica.lastRecord = NO_RECORD
-      if (staged !== undefined) this.outbox.end(staged.stageId)
-    }
+    if (this.#kept.ordered(replica, effect, effectBytes, staged)) this.#flushLater()
     if (replica.quorum === 1) {
       replica.advance()
       this.leadership.advanced(replica)
     }
-  }
-
-  /** Keeps what was applied as a backup: this node may have to bring others up. */
-  #keep(
-    replica: Replica,
-    bytes: Uint8Array,
-    start: number,
-    end: number,
-    versionEpoch: number,
-    large: LargeValue | undefined,
-  ): void {
-    if (large === undefined) {
-      this.#append(replica, versionEpoch, bytes, start, end - start, undefined)
-      return
-    }
-    // The value gets a stage of this node, under whose number the record names it here.
-    const stageId = this.outbox.keep(large)
-    const record = this.#append(replica, versionEpoch, bytes, start, end - start, {
-      byteLength: large.totalBytes,
-      release: () => this.outbox.end(stageId),
-    })
-    this.backlog.patchStage(record, stageId)
-    this.#stageOf.set(record, stageId)
-  }
-
-  #append(
-    replica: Replica,
-    versionEpoch: number,
-    effect: Uint8Array,
-    start: number,
-    effectBytes: number,
-    pinned: Pinned | undefined,
-  ): number {
-    const record = this.backlog.append(
-      replica.partition,
-      versionEpoch,
-      replica.lastSequence,
-      effect,
-      effectBytes,
-      replica.lastRecord,
-      pinned,
-      start,
-    )
-    if (replica.firstRecord < this.backlog.first) replica.firstRecord = record
-    replica.lastRecord = record
-    return record
-  }
-
-  /** A record is about to leave the backlog: members that still lack it can't follow any more. */
-  #dropped(record: number): void {
-    const { backlog } = this
-    this.#stageOf.delete(record)
-    const replica = this.#replicas[backlog.partition(record)]
-    // Records of a log that was given up lie in front of the present one's.
-    if (replica === undefined || replica.firstRecord !== record) return
-    replica.firstRecord = backlog.next(record)
-    const sequence = backlog.sequence(record)
-    for (const member of replica.members) this.#overrun(replica, member, sequence)
-    for (const learner of replica.learners) this.#overrun(replica, learner, sequence)
-  }
-
-  #overrun(replica: Replica, follower: Member, sequence: number): void {
-    if (follower.state === 'lagging' || follower.state === 'unknown' || follower.acked >= sequence) return
-    this.#leftOut(replica, follower, 'the backlog overran what it lacks')
   }
 
   #leftOut(replica: Replica, member: Member, why: string): void {
@@ -698,7 +536,7 @@ export class Replicator {
       replica: (partition) => this.#replicas[partition],
       primaries: () => this.#leading,
       sessions: () => this.operations.all(),
-      missingStage: (peer, record) => this.#missingStage(peer, record),
+      missingStage: (peer, record) => this.#kept.missingStage(peer, record),
       advanced: (replica) => {
         replica.advance()
         if (replica.heldSequence >= replica.settleSequence) this.leadership.advanced(replica)
@@ -717,11 +555,6 @@ export class Replicator {
       nextStamp: () => ++this.#stamp,
       keepsAcks: this.#keepsAcks,
     })
-  }
-
-  #missingStage(node: NodeIndex, record: number): boolean {
-    const stageId = this.#stageOf.size === 0 ? undefined : this.#stageOf.get(record)
-    return stageId !== undefined && this.outbox.missing(node, stageId)
   }
 
   #diverged(replica: Replica, what: string): void {
@@ -749,32 +582,10 @@ export class Replicator {
     this.#ports.log.warn('writes that no quorum had are given up', { partition: replica.partition, writes })
   }
 
-  #adoptRegions(topology: Topology): void {
-    const { engine } = this.#ports
-    this.#regions = []
-    this.#regionIds = []
-    this.#groups = []
-    for (const region of topology.regions) {
-      this.#regions[region.regionId] = region
-      this.#regionIds.push(region.regionId)
-      this.#groups[region.regionId] = groupOf(topology, region)
-      if (!engine.hasRegion(region.regionId)) engine.addRegion(region.regionId, { policy: region.policy })
-    }
-  }
-
-  /** Numbers are given once: one below the next that is in no record was dropped, and may still be in logs and copies. */
-  #admitRegion(regionId: number): boolean {
-    if (regionId >= (this.#topology?.nextRegionId ?? 0)) return false
-    this.#ports.engine.addRegion(regionId, { policy: 'lru' })
-    return true
-  }
-
   /** What is left of regions that were dropped is removed by the primaries, through the log as all else, a few at a time. */
   #clearDropped(): void {
-    const { engine } = this.#ports
     let left = CLEARS_PER_TICK
-    for (const regionId of engine.regionIds()) {
-      if (this.#regions[regionId] !== undefined || engine.regionStats(regionId).entries === 0) continue
+    for (const regionId of this.#regions.dropped()) {
       for (const replica of this.#primaries) {
         if (left-- <= 0) return
         this.primary.clearRegion(replica, regionId)
@@ -815,7 +626,7 @@ export class Replicator {
       if (replica?.role === 'primary') this.#primaries.push(replica)
       if (replica?.role === 'primary' || replica?.role === 'taking-over') this.#leading.add(replica)
     }
-    if (this.#topology !== undefined) this.#setBudgets(this.#topology)
+    this.#regions.setBudgets(this.#primaries)
   }
 
   #available(replica: Replica): number {
@@ -902,26 +713,6 @@ export class Replicator {
     this.#roles.dropSoon()
     this.#clearDropped()
   }
-
-  /** Each region's budget is cluster-wide, one copy; this node enforces the share of the partitions it is primary of. */
-  #setBudgets(topology: Topology): void {
-    for (const region of topology.regions) {
-      const group = topology.groups.find((one) => one.name === region.group)
-      if (group === undefined) continue
-      const end = group.firstPartition + group.partitionCount
-      const own = this.#primaries.filter(
-        (one) => one.partition >= group.firstPartition && one.partition < end,
-      ).length
-      const share = own / group.partitionCount
-      const bytes = region.sizeBytes > 0 ? Math.max(1, Math.floor(region.sizeBytes * share)) : 0
-      this.#budgetBytes[region.regionId] = bytes
-      this.#ports.engine.setBudget(
-        region.regionId,
-        bytes,
-        region.maxEntries > 0 ? Math.max(1, Math.round(region.maxEntries * share)) : 0,
-      )
-    }
-  }
 }
 
 function lacksReplica(topology: Topology, record: PartitionRecord, partition: number): boolean {
@@ -929,8 +720,4 @@ function lacksReplica(topology: Topology, record: PartitionRecord, partition: nu
     (one) => partition >= one.firstPartition && partition < one.firstPartition + one.partitionCount,
   )
   return record.inSync.length + record.learners.length < (group?.replicationFactor ?? 0)
-}
-
-function unexpectedFrame(body: Uint8Array): CacheError {
-  return new CacheError('PROTOCOL_ERROR', `unexpected frame type 0x${(body[0] ?? 0).toString(16)}`)
 }

@@ -158,7 +158,8 @@ export class SyncSource {
         break
       case SyncStatus.busy:
         // Others bring it up in other partitions: that takes no longer for having asked.
-        if (session.phase.kind === 'beginning') session.phase = { kind: 'queued', notBeforeMs: nowMs + BUSY_MS }
+        if (session.phase.kind === 'beginning')
+          session.phase = { kind: 'queued', notBeforeMs: nowMs + BUSY_MS }
         break
       default:
         this.#again(session, 'it could not go on')
