@@ -2,12 +2,16 @@
  * Hands over the partitions that this node leads and the ring wants led elsewhere, a few at a time: each is held off for some
  * milliseconds while that happens (src/replication/primary-moves.ts).
  *
+ * Copies come first: while any are made, commits queue, and a partition would be held off for as long as they do. So handovers
+ * wait for a quiet cluster, but not for ever, for a copy may be stuck.
+ *
  * What is to be handed over follows from the record alone (`wantedHandover`), so nothing has to be remembered; what does not
  * succeed is tried again.
  */
 
 import { every, type Scheduler, type Timer } from '../kernel/scheduler.ts'
 import { wantedHandover } from '../rebalance/plan.ts'
+import { progressOf } from '../rebalance/progress.ts'
 import { wantedPlacement } from '../topology/placement.ts'
 import type { NodeIndex, Topology } from '../topology/topology.ts'
 
@@ -23,12 +27,16 @@ export interface HandoverPorts {
 const INTERVAL_MS = 100
 /** Begun in one interval. */
 const MOVES_MAX = 4
+/** Intervals to wait for copies that are being made: 30 s. After that, one partition at a time. */
+const PATIENCE = 300
 
 export class Handovers {
   readonly #ports: HandoverPorts
   readonly #timer: Timer
   #seen: Topology | undefined
   #pending: (readonly [partition: number, node: NodeIndex])[] = []
+  #isCopying = false
+  #waited = 0
 
   constructor(ports: HandoverPorts) {
     this.#ports = ports
@@ -44,10 +52,14 @@ export class Handovers {
     if (topology !== this.#seen) {
       this.#seen = topology
       this.#pending = pendingHandovers(topology, this.#ports.self())
+      this.#isCopying = progressOf(topology).copiesLeft > 0
     }
+    if (!this.#isCopying || this.#pending.length === 0) this.#waited = 0
+    else if (++this.#waited < PATIENCE) return
+    const most = this.#isCopying ? 1 : MOVES_MAX
     let begun = 0
     for (const [partition, node] of this.#pending) {
-      if (begun === MOVES_MAX) return
+      if (begun === most) return
       if (this.#ports.move(partition, node)) begun++
     }
   }
