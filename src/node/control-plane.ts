@@ -41,6 +41,7 @@ import type { Liveness } from './liveness.ts'
 import { type NodeOptions, ownAddress } from './options.ts'
 import { Register } from './register.ts'
 import { Suggestions } from './suggestions.ts'
+import { asAnswer, TopologyFeed } from './topology-feed.ts'
 
 export interface ControlPlanePorts {
   readonly clock: Clock
@@ -58,16 +59,10 @@ export interface ControlPlanePorts {
   failed(error: CacheError): void
 }
 
-/** What leads a node that is behind to what is known. */
-type Lesson =
-  | { readonly kind: 'decided'; readonly slot: number; readonly value: Uint8Array }
-  | { readonly kind: 'record'; readonly topology: Uint8Array }
-
 const TICK_MS = 50
 const CONTACT_MS = 500
 /** While the node is not part of the cluster, or knows none. */
 const CONTACT_EAGER_MS = 100
-const FETCH_PAUSE_MS = 50
 
 export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
   readonly #options: NodeOptions
@@ -76,6 +71,7 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
   readonly #chain = new Chain()
   readonly #contact = new VoterContact()
   readonly #suggestions: Suggestions
+  readonly #feed: TopologyFeed
   readonly #links: ControlLinks
   readonly #admission: Admission
   readonly #sessions = new Set<ControlSession>()
@@ -86,7 +82,6 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
   #bootstrap: Bootstrap | undefined
   #timer: Timer | undefined
   #contactDueMs = 0
-  #fetchedMs = Number.NEGATIVE_INFINITY
   #tickPlanned = false
   #closed = false
 
@@ -95,6 +90,14 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
     this.#incarnation = incarnation
     this.#ports = ports
     this.#links = new ControlLinks(options, ports, this)
+    this.#feed = new TopologyFeed(options, {
+      ...ports,
+      chain: this.#chain,
+      links: this.#links,
+      store: () => this.#store,
+      found: () => this.#bootstrap?.stop(),
+      adopted: (isKept) => this.#adopted(isKept),
+    })
     this.#suggestions = new Suggestions(options.nodeId, {
       ...ports,
       chain: this.#chain,
@@ -125,7 +128,7 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
   /** Another node is said to know another topology. */
   heardOf(nodeId: string, epoch: number): void {
     const link = this.#links.to(nodeId)
-    if (epoch > this.epoch && link !== undefined) this.#fetch(link)
+    if (epoch > this.epoch && link !== undefined) this.#feed.fetch(link)
   }
 
   get topology(): Topology | undefined {
@@ -218,6 +221,7 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
   close(): void {
     this.#closed = true
     this.#suggestions.close()
+    this.#feed.close()
     this.#timer?.cancel()
     this.#register?.close()
     this.#links.close()
@@ -252,7 +256,7 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
       link.hangUp(`${peer.nodeId} belongs to cluster ${peer.clusterId}, this node to ${this.clusterId}`)
       return
     }
-    if (peer.epoch > this.epoch) this.#fetch(link)
+    if (peer.epoch > this.epoch) this.#feed.fetch(link)
     else if (this.#chain.topology === undefined && peer.clusterId === '')
       this.#perform(this.#bootstrap?.met(peer.nodeId, peer))
     // A voter that comes back may be the one that is waited for.
@@ -269,9 +273,9 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
       case 'vote': {
         const { vote } = message
         if (vote.kind === 'decided') {
-          if (vote.epoch > this.epoch) this.#fetch(link)
+          if (vote.epoch > this.epoch) this.#feed.fetch(link)
         } else if (vote.kind === 'behind') {
-          this.#teach(vote.epoch, (lesson) => link.send(lesson))
+          this.#feed.teach(vote.epoch, (lesson) => link.send(lesson))
           this.#register?.repeat(vote.voter)
         } else {
           this.#register?.vote(vote)
@@ -282,14 +286,14 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
         const { topology } = this.#chain
         const { contacted } = message
         if (topology !== undefined) this.#contact.heard(contacted, topology.epoch, voterNames(topology))
-        if (contacted.epoch > this.epoch) this.#fetch(link)
+        if (contacted.epoch > this.epoch) this.#feed.fetch(link)
         return
       }
       case 'fetched':
-        this.#learn(message.slot, message.value, () => this.#fetch(link))
+        this.#feed.learn(message.slot, message.value, () => this.#feed.fetch(link))
         return
       case 'fetchedRecord':
-        this.#learnRecord(decodeTopology(message.topology))
+        this.#feed.learnRecord(decodeTopology(message.topology))
         return
       case 'founded':
         this.#perform(this.#bootstrap?.accepted(peer.nodeId, message.clusterId))
@@ -333,16 +337,16 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
         this.#drive(decodeTransforms(message.change))
         return
       case 'decided':
-        this.#learn(message.slot, message.value, () => {
+        this.#feed.learn(message.slot, message.value, () => {
           const link = this.#links.to(session.peer.nodeId)
-          if (link !== undefined) this.#fetch(link)
+          if (link !== undefined) this.#feed.fetch(link)
         })
         return
       case 'fetch':
-        this.#teach(message.epoch, (lesson) => session.send(asAnswer(lesson)))
+        this.#feed.teach(message.epoch, (lesson) => session.send(asAnswer(lesson)))
         return
       case 'record':
-        this.#learnRecord(decodeTopology(message.topology))
+        this.#feed.learnRecord(decodeTopology(message.topology))
         return
       case 'found': {
         const topology = decodeTopology(message.topology)
@@ -382,7 +386,7 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
       store,
       chain: this.#chain,
       send: (voter, message) => this.#links.sendToVoter(voter, message),
-      decided: (slot, value) => this.#decided(slot, value),
+      decided: (slot, value) => this.#feed.decided(slot, value, this.#sessions),
     })
     this.#timer = every(ports.scheduler, TICK_MS, () => this.#tick())
     if (kept === undefined) {
@@ -405,63 +409,7 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
       this.#links.sendToAll(message)
       return
     }
-    this.#learnRecord(topology, true)
-  }
-
-  #learn(slot: number, value: Uint8Array, fetch: () => void): void {
-    switch (this.#chain.learn(slot, value)) {
-      case 'learned':
-        this.#adopted(false)
-        return
-      case 'gap':
-        fetch()
-        return
-      case 'contradiction':
-        this.#ports.log.error('a decided change makes another topology here than where it was proposed', {
-          slot,
-          epoch: this.epoch,
-        })
-        this.#fetchWhole()
-        return
-      case 'known':
-    }
-  }
-
-  /** A whole record. The first one a node takes up is on its disk before the node serves under it. */
-  #learnRecord(topology: Topology, founded = false): void {
-    const { clusterName, nodeId } = this.#options
-    if (topology.epoch <= this.epoch) return
-    if (topology.clusterName !== clusterName)
-      throw new CacheError(
-        'WRONG_CLUSTER',
-        `a topology of cluster ${topology.clusterName}, not ${clusterName}`,
-      )
-    if (this.clusterId !== '' && topology.clusterId !== this.clusterId) {
-      throw new CacheError(
-        'WRONG_CLUSTER',
-        `${nodeId} belongs to cluster ${this.clusterId}, not ${topology.clusterId}: to have it join that one, move its data directory away`,
-      )
-    }
-    if (topology.hashKey === undefined)
-      throw new CacheError('PROTOCOL_ERROR', 'a topology without the hash key, as clients get it')
-    const store = this.#store
-    if (store === undefined) return
-    if (this.#chain.topology !== undefined) {
-      this.#chain.replace(topology)
-      this.#adopted(false)
-      return
-    }
-    this.#bootstrap?.stop()
-    const encoded = encodeTopology(topology, 'node')
-    store.saveRecord(encoded, { sync: true }).then(
-      () => {
-        if (this.#closed || !this.#chain.replace(topology)) return
-        this.#adopted(true)
-        if (!founded) return
-        this.#links.sendToAll({ kind: 'record', topology: encoded })
-      },
-      (error: unknown) => this.#ports.failed(toCacheError(error)),
-    )
+    this.#feed.learnRecord(topology, true)
   }
 
   /** The chain moved: everything that hangs on it follows. */
@@ -492,39 +440,6 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
         stack: stackOf(error),
       })
     }
-  }
-
-  #decided(slot: number, value: Uint8Array): void {
-    const links = [...this.#links.all()]
-    // Told first, learned then: a node that is no longer part of it still hears why.
-    for (const link of links) link.send({ kind: 'decided', slot, value })
-    const reached = new Set(links.map((link) => link.peer?.nodeId))
-    for (const session of this.#sessions) {
-      if (!reached.has(session.peer.nodeId)) session.send({ kind: 'fetched', slot, value })
-    }
-    // What this node makes of it takes milliseconds: the others need not wait for that.
-    this.#ports.scheduler.nextTurn(() => {
-      if (!this.#closed) this.#learn(slot, value, () => this.#fetchWhole())
-    })
-  }
-
-  /** Sends what leads from `epoch` to what is known. */
-  #teach(epoch: number, send: (lesson: Lesson) => void): void {
-    if (epoch >= this.epoch) return
-    const values = epoch === 0 ? undefined : this.#chain.since(epoch)
-    if (values === undefined) send({ kind: 'record', topology: this.#chain.encoded })
-    else for (const { slot, value } of values) send({ kind: 'decided', slot, value })
-  }
-
-  #fetch(link: ControlLink): void {
-    const nowMs = this.#ports.clock.monotonicMs()
-    // Several nodes may say at once that they know more.
-    if (nowMs - this.#fetchedMs < FETCH_PAUSE_MS) return
-    if (link.send({ kind: 'fetch', epoch: this.epoch })) this.#fetchedMs = nowMs
-  }
-
-  #fetchWhole(): void {
-    for (const link of this.#links.all()) if (link.send({ kind: 'fetch', epoch: 0 })) return
   }
 
   #tickSoon(): void {
@@ -592,11 +507,6 @@ function positionOf(topology: Topology | undefined, nodeId: string, incarnation:
   return topology.nodes.findIndex(
     (node) => node.nodeId === nodeId && node.incarnation === incarnation && node.state !== 'gone',
   )
-}
-
-/** The same lesson as an answer to FETCH. */
-function asAnswer(lesson: Lesson): ControlMessage {
-  return lesson.kind === 'decided' ? { ...lesson, kind: 'fetched' } : { ...lesson, kind: 'fetchedRecord' }
 }
 
 function stackOf(error: unknown): string | undefined {
