@@ -30,6 +30,7 @@ const MOVED: ReadonlySet<ErrorCode> = new Set([
   'NOT_READY',
   'NOT_ENOUGH_REPLICAS',
   'UNAVAILABLE',
+  'CLOSED',
 ])
 const TRANSIENT: ReadonlySet<ErrorCode> = new Set([
   'NOT_PRIMARY',
@@ -43,7 +44,8 @@ const TRANSIENT: ReadonlySet<ErrorCode> = new Set([
 
 /** Whether this failure may go away by itself. */
 export function isTransient(error: CacheError): boolean {
-  return TRANSIENT.has(error.code)
+  // A node that stops says CLOSED; said by nobody it is this client's own end.
+  return TRANSIENT.has(error.code) || (error.code === 'CLOSED' && error.node !== undefined)
 }
 
 export function defaultRetryPolicy(random: Random): RetryPolicy {

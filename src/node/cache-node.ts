@@ -34,6 +34,7 @@ import { Gateway } from './gateway/gateway.ts'
 import { GatewayClient } from './gateway/gateway-client.ts'
 import { NodeCore, type NodeStatus } from './node-core.ts'
 import type { NodeOptions } from './options.ts'
+import { stopInOrder } from './orderly-stop.ts'
 
 export interface CacheNodeOptions {
   /** Path of a cluster.yaml, or an object shaped as one. */
@@ -232,11 +233,8 @@ export class CacheNode implements AsyncDisposable {
     this.#log.info('stopping')
     this.#stateCheck?.cancel()
     this.#health.stop()
-    while (!this.#core.drain() && systemClock.monotonicMs() < deadlineMs) {
-      await new Promise<void>((resolve) => systemScheduler.after(10, resolve))
-    }
     this.#admin.close()
-    await this.#core.leave()
+    await stopInOrder(this.#core, systemClock, systemScheduler, timeoutMs)
     await this.#gatewayClient.close()
     this.#core.close()
     await this.#server.close(Math.max(0, Math.min(500, deadlineMs - systemClock.monotonicMs())))

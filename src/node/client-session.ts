@@ -200,18 +200,14 @@ export class ClientSession implements FrameHandler, OutcomeSink {
     this.#uploads?.sweep(clock.monotonicMs() - options.timeoutMaxMs)
   }
 
-  /** Whether nothing that was begun is still to be answered. */
+  /** Whether all that was begun is decided. Values on their way were read: sending them does no harm to whoever takes over. */
   get isSettled(): boolean {
-    return this.#waiting === 0 && this.#downloads.count === 0
+    return this.#waiting === 0
   }
 
-  get isIdle(): boolean {
-    return (
-      this.#waiting === 0 &&
-      this.#frame === undefined &&
-      this.#frames.length === 0 &&
-      this.#downloads.count === 0
-    )
+  /** Whether a large value is on its way. */
+  get isSending(): boolean {
+    return this.#downloads.count > 0
   }
 
   close(): void {

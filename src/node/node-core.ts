@@ -262,7 +262,9 @@ export class NodeCore implements PeerLinkHandler {
     const isAwaited = (): boolean => {
       const { topology, self } = this.#control
       const others = topology?.nodes.some((node, index) => index !== self && isUp(node.state))
-      return others === true && isUp(topology?.nodes[self]?.state) && clock.monotonicMs() < untilMs
+      const isLed = others === true && isUp(topology?.nodes[self]?.state)
+      const isSending = [...this.#sessions].some((session) => session.isSending)
+      return (isLed || isSending) && clock.monotonicMs() < untilMs
     }
     while (isAwaited()) await new Promise<void>((resolve) => scheduler.after(LEAVE_CHECK_MS, resolve))
   }

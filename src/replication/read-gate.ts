@@ -148,7 +148,7 @@ export class ReadGate {
 
   close(): void {
     for (const { outcome } of this.#unconfirmed.splice(0))
-      outcome.fail(new CacheError('CLOSED', 'the node stopped: use another node'))
+      outcome.fail(new CacheError('UNAVAILABLE', 'the node stopped: use another node'))
   }
 
   #awaitCommit(replica: Replica, outcome: Outcome): void {

@@ -13,6 +13,7 @@ import { SeededRandom } from '../kernel/random.ts'
 import type { BrokenRules } from '../kernel/rule-switch.ts'
 import { NodeCore } from '../node/node-core.ts'
 import { type BootstrapRegion, DEFAULT_REGION, type NodeOptions, SINGLE_NODE } from '../node/options.ts'
+import { stopInOrder } from '../node/orderly-stop.ts'
 import { SimulatedDisk } from './simulated-disk.ts'
 import { SimulatedHost } from './simulated-host.ts'
 import { type NetworkOptions, SimulatedNetwork } from './simulated-network.ts'
@@ -33,6 +34,9 @@ export interface TestClusterOptions {
   /** Rules of the protocol that the nodes break: for tests of the tests. */
   readonly brokenRules?: BrokenRules
 }
+
+/** A process that ends in order waits so long for its streams to end. */
+const LAST_FRAMES_MS = 100
 
 /** One machine of the cluster and the node process on it, if it runs. */
 export interface TestNode {
@@ -158,6 +162,17 @@ export class TestCluster {
     if (what === 'power') this.network.powerOff(node.host)
     else this.network.crash(node.host)
     return core
+  }
+
+  /** The process ends in order, as on SIGTERM. */
+  async stopNode(node: TestNode): Promise<void> {
+    const { core, host } = node
+    if (core === undefined) return
+    await stopInOrder(core, host, host)
+    core.close()
+    // What was sent last arrives.
+    await new Promise<void>((resolve) => host.after(LAST_FRAMES_MS, resolve))
+    if (node.core === core) this.killNode(node)
   }
 
   /** A machine for clients. */

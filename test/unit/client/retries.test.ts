@@ -21,6 +21,7 @@ describe('retries', () => {
     'UNAVAILABLE',
     'NOT_READY',
     'NOT_ENOUGH_REPLICAS',
+    'CLOSED',
   ] as const) {
     it(`repeats a write that was refused with ${code}, under its id`, async () => {
       const { cache, run, cluster } = await openBench({}, { nodes: 1 })
