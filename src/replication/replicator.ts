@@ -419,7 +419,7 @@ export class Replicator {
 
   /**
    * Begins to hand a partition over to another member of its in-sync set; to be called at its primary. It ends in a
-   * topology that says so, or after a second as if nothing had been.
+   * topology that says so, or soon after as if nothing had been.
    * @returns false when that can't be now: this node does not serve the partition, the member is far behind, or earlier sets are
    *   not settled yet
    */
