@@ -94,6 +94,11 @@ export class BulkTransfers {
     this.#connection?.giveUp(why)
   }
 
+  /** Dials at once if it waits to do so. */
+  retryNow(): void {
+    this.#connection?.retryNow()
+  }
+
   close(error: CacheError): void {
     this.#connection?.close(error)
     this.lost(error)

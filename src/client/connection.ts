@@ -124,6 +124,15 @@ export class Connection {
     if (this.#state.kind === 'idle') this.#open()
   }
 
+  /** Dials now what waits to be dialed again: the node is said to be back. */
+  retryNow(): void {
+    const state = this.#state
+    if (state.kind !== 'waiting') return
+    state.timer.cancel()
+    this.#backoffStep = 1
+    this.#open()
+  }
+
   /** Sends a frame that is no request. @returns false when the stream asks to wait for `drained`. */
   send(message: Uint8Array): boolean {
     const state = this.#state

@@ -98,6 +98,12 @@ export class NodeLink implements BulkHost {
     return this.operations.downError !== undefined
   }
 
+  /** Dials at once if it waits to do so. */
+  retryNow(): void {
+    this.operations.retryNow()
+    this.bulk.retryNow()
+  }
+
   /** Fails what is not answered yet, as if the streams had broken, and opens them anew. */
   giveUp(why: string): void {
     this.operations.giveUp(why)

@@ -262,6 +262,7 @@ export class Router {
 
   #adopt(topology: Topology): void {
     if (topology.epoch <= this.topology.epoch || this.#closed) return
+    const former = this.topology.nodes
     this.#clusterId = topology.clusterId
     this.#target.topology = topology
     const before = [...this.#links.values()]
@@ -285,11 +286,18 @@ export class Router {
       const link = this.#nodes[i]
       // What a process held dead has not answered is asked of those that took its place.
       if (node.state === 'failed') link?.giveUp(`node ${node.nodeId} was held dead by the cluster`)
+      // It may get partitions back before this client would have tried to reach it again.
+      else if (!former.some((other) => isSameProcess(other, node) && other.state === node.state))
+        link?.retryNow()
       link?.operations.connect()
     })
     this.#retries.topologyChanged()
     this.#onContact?.(undefined, '')
   }
+}
+
+function isSameProcess(a: NodeRecord, b: NodeRecord): boolean {
+  return a.nodeId === b.nodeId && a.incarnation === b.incarnation
 }
 
 /** @throws CacheError NO_ROLE when the process there is not the one that the topology names, or why it can't be reached. */

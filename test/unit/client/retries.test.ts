@@ -284,6 +284,30 @@ describe('a node that was started again', () => {
     expect(node.received).toHaveLength(1)
   })
 
+  it('is dialed at once when a newer topology names its new process, however long it was away', async () => {
+    const { cache, run, cluster, time } = await openBench()
+    const [node] = cluster.nodes
+    if (node === undefined) throw new Error('no node')
+    const own = keys.find((key) => cluster.primaryOf(key) === node) as string
+    cluster.kill(0)
+    // By now attempts are a second or two apart.
+    await time.advance(10_000)
+    node.incarnation = 'feedfeedfeedfeed'
+    cluster.revive(0)
+    const { topology } = cluster
+    cluster.topology = {
+      ...topology,
+      epoch: 2 as Epoch,
+      nodes: topology.nodes.map((record, i) =>
+        i === 0 ? { ...record, incarnation: 'feedfeedfeedfeed' as typeof record.incarnation } : record,
+      ),
+    }
+    cluster.nodes[1]?.push(cluster.topology)
+    const before = time.monotonicMs()
+    await run(cache.set(own, 2))
+    expect(time.monotonicMs() - before).toBeLessThan(50)
+  })
+
   it('is not asked again by what it refused when the client did not know yet', async () => {
     const { cache, cluster, failure, run, time } = await openBench()
     await run(cache.mset(keys.map((key) => [key, key] as const)))
