@@ -109,6 +109,10 @@ export class ReplicaInvariants {
     if (server !== undefined) this.#add(`two nodes serve ${epoch}`)
     this.#servers.set(epoch, node.incarnation)
     const acknowledged = this.#acknowledged.get(replica.partition)
+    // One that stood still may end its takeover when others have gone on: it can acknowledge nothing, and what they
+    // acknowledged meanwhile it need not hold.
+    const record = this.#cluster.register.topology.partitions[replica.partition]
+    if (record !== undefined && record.partitionEpoch > replica.partitionEpoch) return
     if (
       !this.lossAllowed &&
       acknowledged !== undefined &&
