@@ -95,6 +95,8 @@ describe('an orderly stop of a node', () => {
     await cluster.time.advance(300)
     for (const node of cluster.nodes) {
       await cluster.run(cluster.stopNode(node))
+      // It went only once the others lead what it led.
+      expect(cluster.nodes.flatMap((other) => led(other, node.nodeId))).toEqual([])
       await cluster.time.advance(300)
       cluster.startNode(node)
       await cluster.waitFor(() => cluster.isServing(), 20_000)
@@ -102,16 +104,15 @@ describe('an orderly stop of a node', () => {
     }
     await cluster.run(load.stop())
     expect(load.calls).toBeGreaterThan(1000)
-    expect(load.worstMs).toBeLessThan(700)
+    expect(load.worstMs).toBeLessThan(400)
     await expectNothingLost(cache, load)
   })
 
-  it('is not drawn out by a write that does not get its quorum', async () => {
+  it('answers writes that reach their replicas late', async () => {
     cluster = await createTestCluster({ nodes: 3, seed: 5, node: { replicaTimeoutMs: 60_000 } })
     const cache = await cluster.connect({ timeout: 8000 })
     await cluster.run(cache.increment('counter'))
     const [first] = cluster.nodes as [TestNode]
-    // Its writes reach nobody for a while, while gossip and clients do not notice.
     for (const other of cluster.nodes.slice(1)) cluster.network.cut(first.nodeId, other.nodeId)
     const writes = Array.from({ length: 40 }, (_, i) => cache.set(`key-${i}`, i))
     await cluster.time.advance(50)
@@ -125,6 +126,14 @@ describe('an orderly stop of a node', () => {
     for (let i = 0; i < 40; i++) expect(await cluster.run(cache.get(`key-${i}`))).toBe(i)
   })
 })
+
+/** What a node believes that `nodeId` leads. */
+function led(node: TestNode, nodeId: string): number[] {
+  const topology = node.core?.control.topology
+  return (topology?.partitions ?? []).flatMap(({ primary }, partition) =>
+    topology?.nodes[primary]?.nodeId === nodeId ? [partition] : [],
+  )
+}
 
 /** Every partition has all its copies again. */
 function isWhole(): boolean {

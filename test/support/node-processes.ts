@@ -23,6 +23,8 @@ export interface NodeProcesses extends AsyncDisposable {
   readonly addresses: readonly string[]
   /** SIGKILL; resolves once the process is gone. */
   kill(id: string): Promise<void>
+  /** SIGTERM; resolves with the exit code once the process is gone. */
+  stop(id: string): Promise<number | null>
   /** Starts a node anew, on the data directory it had. */
   start(id: string): void
 }
@@ -56,6 +58,14 @@ export async function startNodeProcesses(
     child.kill('SIGKILL')
     await gone
   }
+  const stop = async (id: string): Promise<number | null> => {
+    const child = nodes.find((node) => node.id === id)?.child
+    if (child === undefined) throw new Error(`there is no ${id}`)
+    const gone = once(child, 'exit')
+    child.kill('SIGTERM')
+    await gone
+    return child.exitCode
+  }
   const dispose = async (): Promise<void> => {
     await Promise.all(nodes.map((node) => kill(node.id)))
     rmSync(folder, { recursive: true, force: true })
@@ -67,7 +77,7 @@ export async function startNodeProcesses(
     await dispose()
     throw error
   }
-  return { nodes, addresses, kill, start, [Symbol.asyncDispose]: dispose }
+  return { nodes, addresses, kill, stop, start, [Symbol.asyncDispose]: dispose }
 }
 
 /** Waits until a write that every replica has to acknowledge goes through on each node's partitions. */
