@@ -16,6 +16,7 @@ import type { DurableStore } from '../kernel/durable-store.ts'
 import { CacheError, toCacheError } from '../kernel/errors.ts'
 import type { Log } from '../kernel/log.ts'
 import type { Random } from '../kernel/random.ts'
+import { type BrokenRules, keeps } from '../kernel/rule-switch.ts'
 import { every, type Scheduler, type Timer } from '../kernel/scheduler.ts'
 import { decodeTopology, encodeTopology } from '../topology/codec.ts'
 import { Chain } from '../topology/register/chain.ts'
@@ -51,6 +52,8 @@ export interface ControlPlanePorts {
   readonly dialer: Dialer
   readonly store: DurableStore
   readonly liveness: Liveness
+  /** Rules of the protocol that a test breaks. */
+  readonly brokenRules?: BrokenRules | undefined
   /** A stream to that node ended, or could not be opened. */
   streamLost(nodeId: string, error: CacheError | undefined): void
   /** A newer topology is known. Epochs may be skipped. @param self this process's position in it, −1: it has none */
@@ -59,7 +62,7 @@ export interface ControlPlanePorts {
   failed(error: CacheError): void
 }
 
-const TICK_MS = 50
+const TICK_MS = 100
 const CONTACT_MS = 500
 /** While the node is not part of the cluster, or knows none. */
 const CONTACT_EAGER_MS = 100
@@ -77,6 +80,7 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
   readonly #sessions = new Set<ControlSession>()
   readonly #duties: DriverDuties
   readonly #deaths: DeathWatch
+  readonly #isAnotherNode: boolean
   #store: RegisterStore | undefined
   #register: Register | undefined
   #bootstrap: Bootstrap | undefined
@@ -108,6 +112,7 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
     this.#admission = new Admission(options, incarnation)
     this.#duties = new DriverDuties(options, ports.clock, ports.liveness)
     this.#deaths = new DeathWatch(ports.liveness)
+    this.#isAnotherNode = keeps(ports.brokenRules, 'restart-is-another-node')
   }
 
   /** Opens what the disk kept and meets the others. Returns at once. */
@@ -155,7 +160,8 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
 
   /** This process's position; −1: it has none. */
   get self(): NodeIndex {
-    return positionOf(this.#chain.topology, this.#options.nodeId, this.#incarnation)
+    const incarnation = this.#isAnotherNode ? this.#incarnation : undefined
+    return positionOf(this.#chain.topology, this.#options.nodeId, incarnation)
   }
 
   /** The voter that decides what is proposed, as this node sees it. */
@@ -502,10 +508,18 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
   }
 }
 
-function positionOf(topology: Topology | undefined, nodeId: string, incarnation: string): NodeIndex {
+/** @param incarnation undefined: any process of the node will do */
+function positionOf(
+  topology: Topology | undefined,
+  nodeId: string,
+  incarnation: string | undefined,
+): NodeIndex {
   if (topology === undefined) return -1
   return topology.nodes.findIndex(
-    (node) => node.nodeId === nodeId && node.incarnation === incarnation && node.state !== 'gone',
+    (node) =>
+      node.nodeId === nodeId &&
+      (incarnation === undefined || node.incarnation === incarnation) &&
+      node.state !== 'gone',
   )
 }
 
