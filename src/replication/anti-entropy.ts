@@ -25,7 +25,7 @@ export interface AntiEntropyPorts {
   differs(replica: Replica, member: Member, buckets: number): void
 }
 
-export const COMPARE_EVERY_MS = 30_000
+const COMPARE_EVERY_MS = 30_000
 
 export class AntiEntropy {
   readonly #ports: AntiEntropyPorts

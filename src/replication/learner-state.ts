@@ -6,14 +6,6 @@
  * - `whole`: all of it is the primary's, as of the session's end and all that came since.
  */
 
-/** Names one attempt: a new attempt of the primary makes what the older one still sends worthless. */
-export interface SyncAttempt {
-  /** The epoch of the commit that added the learner. */
-  readonly session: number
-  /** Counted by the primary, within its partition epoch. */
-  readonly attempt: number
-}
-
 export type LearnerPhase =
   | { readonly kind: 'waiting' }
   | {
@@ -25,6 +17,7 @@ export type LearnerPhase =
   | { readonly kind: 'whole'; readonly attempt: number }
 
 export class LearnerState {
+  /** The epoch of the commit that added the learner: names the session. */
   readonly session: number
   phase: LearnerPhase = { kind: 'waiting' }
 

@@ -147,6 +147,6 @@ export class Takeover {
 }
 
 /** Negative, zero or positive as `a` is shorter than, as long as or longer than `b`. */
-export function compareLogs(a: LogEnd, b: LogEnd): number {
+function compareLogs(a: LogEnd, b: LogEnd): number {
   return a.epoch - b.epoch || a.sequence - b.sequence
 }
