@@ -254,10 +254,10 @@ export class Leadership {
     if (nowMs - under.fetchedMs < FETCH_AGAIN_MS) return
     under.fetchedMs = nowMs
     this.#wakeAt(nowMs + FETCH_AGAIN_MS, nowMs)
-    const { partition, partitionEpoch, lastSequence } = under.replica
+    const { partition, partitionEpoch, lastEpoch, lastSequence } = under.replica
     this.#ports
       .peer(holder)
-      ?.send(encodeFetchTail({ partition, partitionEpoch, fromSequence: lastSequence + 1 }))
+      ?.send(encodeFetchTail({ partition, partitionEpoch, lastEpoch, fromSequence: lastSequence + 1 }))
   }
 
   #serve(replica: Replica, record: PartitionRecord, takeover: Takeover): void {

@@ -56,7 +56,7 @@ export class SyncSession {
   readonly inFlight: { readonly number: number; readonly fromHash: number; readonly bytes: number }[] = []
   inFlightBytes = 0
   /** Stages of ranges sent and not yet applied, by the range's number. */
-  readonly sentStages = new Map<number, readonly number[]>()
+  readonly sentStages: Map<number, readonly number[]> = new Map()
   staging: StagedRange | undefined
   failures = 0
 

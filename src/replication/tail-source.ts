@@ -37,7 +37,8 @@ export class TailSource {
       partitionEpoch: fetch.partitionEpoch,
       clockMs: replica.clockMs,
     }
-    let record = this.#recordOf(replica, fetch.fromSequence)
+    // The asker may have come back with entries that nobody else has: nothing can be put behind those.
+    let record = this.#goesOn(replica, fetch) ? this.#recordOf(replica, fetch.fromSequence) : NO_RECORD
     if (record === NO_RECORD) {
       beginTail(w, { ...head, status: TailStatus.unavailable })
       return finishFrame(w)
@@ -56,6 +57,12 @@ export class TailSource {
       record = backlog.next(record)
     }
     return finishFrame(w)
+  }
+
+  #goesOn(replica: Replica, fetch: FetchTail): boolean {
+    if (fetch.fromSequence === 1) return true
+    const before = this.#recordOf(replica, fetch.fromSequence - 1)
+    return before !== NO_RECORD && this.#ports.backlog.epoch(before) === fetch.lastEpoch
   }
 
   #recordOf(replica: Replica, sequence: number): number {

@@ -7,7 +7,7 @@
  * POSITIONS  := type(0xa8) count:varint position*
  * position   := partition:varint partitionEpoch:varint status:u8 heldEpoch:varint lastEpoch:varint lastSequence:u48
  *               digest:8 bytes leaseMs:varint
- * FETCH_TAIL := type(0x29) partition:varint partitionEpoch:varint fromSequence:u48
+ * FETCH_TAIL := type(0x29) partition:varint partitionEpoch:varint lastEpoch:varint fromSequence:u48
  * TAIL       := type(0xa9) partition:varint partitionEpoch:varint status:u8 clockMs:f64 entry*
  * entry      := sequence:u48 versionEpoch:varint effect:blob
  * SYNC_BEGIN := type(0x2a) sync lastEpoch:varint lastSequence:u48 termEpoch:varint termSequence:u48 clockMs:f64
@@ -123,6 +123,8 @@ export function decodePositions(r: ByteReader): Position[] {
 export interface FetchTail {
   readonly partition: number
   readonly partitionEpoch: number
+  /** The epoch of the asker's last entry: what it has must be the beginning of what it asks for. */
+  readonly lastEpoch: number
   readonly fromSequence: number
 }
 
@@ -131,12 +133,18 @@ export function encodeFetchTail(fetch: FetchTail): Uint8Array {
   beginFrame(w, FrameType.fetchTail)
   w.varint(fetch.partition)
   w.varint(fetch.partitionEpoch)
+  w.varint(fetch.lastEpoch)
   w.uint48(fetch.fromSequence)
   return finishFrame(w)
 }
 
 export function decodeFetchTail(r: ByteReader): FetchTail {
-  return { partition: r.varint(), partitionEpoch: r.varint(), fromSequence: r.uint48() }
+  return {
+    partition: r.varint(),
+    partitionEpoch: r.varint(),
+    lastEpoch: r.varint(),
+    fromSequence: r.uint48(),
+  }
 }
 
 export const TailStatus = {
@@ -144,7 +152,7 @@ export const TailStatus = {
   entries: 0,
   /** The next entry's large value is still on its way: ask again. */
   later: 1,
-  /** The backlog no longer has it. */
+  /** The backlog no longer has it, or the asker's log ends in another way: it can't go on from there. */
   unavailable: 2,
 } as const
 
