@@ -140,7 +140,7 @@ function rises(floor: string | undefined, version: string): boolean {
   return floor === undefined || compareVersionTexts(floor, version) < 0
 }
 
-export function compareVersionTexts(a: string, b: string): number {
+function compareVersionTexts(a: string, b: string): number {
   const [epochA, sequenceA] = a.split('.', 2)
   const [epochB, sequenceB] = b.split('.', 2)
   return Number(epochA) - Number(epochB) || Number(sequenceA) - Number(sequenceB)

@@ -9,8 +9,8 @@ const WRITERS = 32
 /** Writers that go on until they are told to stop, and what was acknowledged to them. */
 export class WriteLoad {
   /** The newest acknowledged version of each key, and the value it stored. */
-  readonly acknowledged = new Map<string, { version: Version; value: string }>()
-  readonly failures = new Map<string, number>()
+  readonly acknowledged: Map<string, { version: Version; value: string }> = new Map()
+  readonly failures: Map<string, number> = new Map()
   /** The longest time a write took since it was last set to 0. */
   worstMs = 0
   #stop = false

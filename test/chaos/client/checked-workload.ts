@@ -31,7 +31,7 @@ export class CheckedWorkload {
   #values = 0
   #stopping = false
   #workers: readonly Promise<void>[] = []
-  readonly codes = new Map<string, number>()
+  readonly codes: Map<string, number> = new Map()
   /** Errors that no operation may end in. */
   readonly problems: string[] = []
   operations = 0

@@ -6,7 +6,25 @@ import { members } from './member-faults.ts'
 import { away, clientCut, cut, delay, isolate, oneWay, reset } from './network-faults.ts'
 import { kill, restart, rolling, stall, stop, wipe } from './process-faults.ts'
 
-export const FAULTS = {
+export type FaultName =
+  | 'kill'
+  | 'wipe'
+  | 'restart'
+  | 'stop'
+  | 'stall'
+  | 'rolling'
+  | 'cut'
+  | 'isolate'
+  | 'away'
+  | 'one-way'
+  | 'client-cut'
+  | 'delay'
+  | 'reset'
+  | 'disk'
+  | 'clock'
+  | 'members'
+
+export const FAULTS: Readonly<Record<FaultName, Fault>> = {
   kill,
   wipe,
   restart,
@@ -23,8 +41,6 @@ export const FAULTS = {
   disk,
   clock,
   members,
-} as const satisfies Record<string, Fault>
-
-export type FaultName = keyof typeof FAULTS
+}
 
 export const FAULT_NAMES: readonly FaultName[] = Object.keys(FAULTS) as FaultName[]

@@ -77,7 +77,7 @@ export class Application {
   readonly #ports: ApplicationPorts
   /** By key, the version this application heard of last. */
   readonly #versions = new Map<string, Version>()
-  readonly errors = new Map<string, number>()
+  readonly errors: Map<string, number> = new Map()
   operations = 0
   unknown = 0
   weakReads = 0

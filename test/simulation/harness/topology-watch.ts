@@ -16,7 +16,7 @@ export class TopologyWatch {
   readonly #heldBy = new WeakMap<NodeCore, number>()
   #newest: Topology | undefined
   /** Partitions that started over, and when first: what was acknowledged there before may be lost. */
-  readonly recovered = new Map<number, number>()
+  readonly recovered: Map<number, number> = new Map()
   readonly #nowMs: () => number
 
   constructor(coverage: Coverage, log: RunLog, nowMs: () => number) {

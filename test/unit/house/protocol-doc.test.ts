@@ -187,7 +187,8 @@ it('flags, effects, rejections and limits are those of the code', () => {
   expect(new Set(flags)).toEqual(new Set(Object.values(Flag)))
   const effects = [...section('Between nodes').matchAll(/`(\d)` ([a-z]+)/g)]
   expect(Object.fromEntries(effects.map(([, number, name]) => [name, Number(number)]))).toEqual(EffectKind)
-  const rejections = /rejected: 1 epoch, 2 gap, 3 value not staged, 4 memory full, 5 no role, 6 region not known yet/
+  const rejections =
+    /rejected: 1 epoch, 2 gap, 3 value not staged, 4 memory full, 5 no role, 6 region not known yet/
   expect(section('Replication').replace(/\s+/g, ' ')).toMatch(rejections)
   expect(Object.values(Rejection)).toEqual([1, 2, 3, 4, 5, 6])
   for (const limit of [FRAME_BYTES_MAX, INLINE_VALUE_BYTES_MAX, TTL_MS_MAX]) {
