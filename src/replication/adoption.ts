@@ -2,7 +2,7 @@
  * What a newly learned record means for one partition at this node, as a function: nothing is done here.
  *
  * Epochs may be skipped. So a primary goes on serving only when the record shows that it was primary all the time: each commit
- * that changes the sets appends the pair it replaced to `unsettled`, and only the serving primary of an epoch empties the list.
+ * that changes the sets puts the pair it replaced into `unsettled`, and only the serving primary of an epoch empties the list.
  * Where that can't be seen it takes over anew, which is always safe.
  */
 
@@ -98,6 +98,8 @@ export function changeOf(
 function ledThroughout(record: PartitionRecord, self: NodeIndex, held: HeldReplica): boolean {
   const changes = record.partitionEpoch - held.partitionEpoch
   const { unsettled } = record
-  if (record.recoveredAt > held.partitionEpoch || unsettled.length < changes) return false
-  return unsettled.slice(-changes).every((set) => set.primary === self)
+  if (record.recoveredAt > held.partitionEpoch) return false
+  if (changes === 1) return true
+  // A pair is listed once, however often it comes back: so the order of the list tells nothing, only who is in it.
+  return unsettled.length > 0 && unsettled.every((set) => set.primary === self)
 }

@@ -140,10 +140,22 @@ describe('a learned record', () => {
     ['has no place for this node', { inSync: [0, 2] }, held(4, BACKUP), 'drop'],
     ['never had one', { inSync: [0, 2] }, undefined, 'none'],
     ['goes to a backup', led, held(4, BACKUP), 'take-over'],
-    ['comes back after a change that was missed', led, held(4, PRIMARY), 'take-over'],
+    ['comes back after a change that was missed', led, held(3, PRIMARY), 'take-over'],
     ['stays', { ...led, unsettled: [{ primary: 1, members: [1, 0] }] }, held(4, PRIMARY), 'lead-on'],
     [
       'stays over two changes',
+      {
+        ...led,
+        unsettled: [
+          { primary: 1, members: [1, 0] },
+          { primary: 1, members: [1, 2] },
+        ],
+      },
+      held(3, PRIMARY),
+      'lead-on',
+    ],
+    [
+      'may have been led by another in between, whose pair was listed before',
       {
         ...led,
         unsettled: [
@@ -153,7 +165,7 @@ describe('a learned record', () => {
         ],
       },
       held(3, PRIMARY),
-      'lead-on',
+      'take-over',
     ],
     [
       'went away and came back',
