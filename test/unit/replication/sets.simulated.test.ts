@@ -113,7 +113,7 @@ describe('an in-sync set', () => {
     await cluster.time.advance(400)
     cluster.register.refuses = () => true
     expect(replicator(0).movePrimary(0, 2)).toBe(true)
-    await cluster.time.advance(500)
+    await cluster.time.advance(200)
     expect(cluster.replica(0)?.frozen).toBe(true)
     await cluster.time.advance(600)
     expect(written(await cluster.run(client.set('k', text('w'))))).toBe(2)
