@@ -43,6 +43,8 @@ export interface LeadershipPorts {
   flushSoon(): void
   /** The replica serves from now on. */
   serves(replica: Replica): void
+  /** Logs the entry with which the term begins. */
+  beginTerm(replica: Replica): void
   diverged(replica: Replica, what: string): void
 }
 
@@ -271,6 +273,10 @@ export class Leadership {
     this.#beginSettling(replica, record)
     const own = foldDigest(this.#ports.engine.digest(replica.partition))
     this.#ports.serves(replica)
+    replica.barrierSequence = replica.lastSequence + 1
+    replica.settleSequence = Number.isFinite(replica.settleSequence)
+      ? replica.settleSequence + (this.#settlesByQuorum ? 1 : 0)
+      : replica.settleSequence
     for (const member of replica.members) {
       const answer = takeover.answers.get(member.node)
       const peer = this.#ports.peer(member.node)
@@ -283,6 +289,8 @@ export class Leadership {
         this.#ports.diverged(replica, `node ${member.node} holds something else at ${answer.sequence}`)
       peer?.followFrom(replica, member, answer)
     }
+    // Behind what members hold, so that it is the first that they are sent.
+    this.#ports.beginTerm(replica)
     for (const learner of replica.learners) this.#ports.peer(learner.node)?.ask(replica)
     this.#ports.flushSoon()
     replica.advance()

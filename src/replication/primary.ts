@@ -153,6 +153,17 @@ export class Primary {
     })
   }
 
+  /** Logs an entry that does nothing, with which a primary's term begins. */
+  beginTerm(replica: Replica): void {
+    const { clock } = this.#ports
+    const w = this.#effect
+    w.clear()
+    writeEffectStart(w, EffectKind.batch, undefined, NO_NUMBER)
+    w.varint(0)
+    w.varint(0)
+    this.#log(replica, undefined, Math.floor(Math.max(clock.wallMs(), replica.clockMs)), undefined)
+  }
+
   /** Logs and removes all entries that a region has in the partition: it was dropped. */
   clearRegion(replica: Replica, regionId: number): void {
     const { engine, clock } = this.#ports

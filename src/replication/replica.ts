@@ -75,6 +75,11 @@ export class Replica {
   /** At the primary: the epoch in which it began to serve, and where its log stood then. */
   termEpoch = 0
   termSequence = 0
+  /**
+   * The entry with which this primary's term began. What was ordered before counts as held by a quorum only together with it: for
+   * the log with the latest entry wins a takeover, and one that nobody followed may have later ones than those.
+   */
+  barrierSequence = 0
   /** Highest sequence that a quorum acknowledged under this epoch. */
   heldSequence = 0
   /** This node's monotonic time until which leases may run that it granted to earlier primaries. */
@@ -238,8 +243,10 @@ export class Replica {
     for (const member of members) if (member.acked < all) all = member.acked
     const commit = this.quorum === 1 ? lastSequence : this.#heldByQuorum()
     this.heldSequence = commit
-    if (commit > this.commitSequence) this.commitSequence = commit
-    if (all > this.allSequence) this.allSequence = all
+    if (commit >= this.barrierSequence) {
+      if (commit > this.commitSequence) this.commitSequence = commit
+      if (all > this.allSequence) this.allSequence = all
+    }
     if (this.#quorumWaiters.length > 0) release(this.#quorumWaiters, this.commitSequence)
     if (this.#allWaiters.length > 0) release(this.#allWaiters, this.allSequence)
   }

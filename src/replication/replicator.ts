@@ -226,6 +226,7 @@ export class Replicator {
       peer: (node) => this.#peers[node],
       flushSoon: () => this.flushSoon(),
       serves: () => this.#rolesChangedSoon(),
+      beginTerm: (replica) => this.primary.beginTerm(replica),
       diverged: (replica, what) => this.#diverged(replica, what),
     })
     this.#moves = new PrimaryMoves({

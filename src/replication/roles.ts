@@ -211,9 +211,11 @@ export class Roles {
       this.#ports.receiver(formerPrimary)?.revoke(replica.partition, partitionEpoch, replica.lastSequence)
   }
 
-  /** Whatever this node granted to the primary it leaves may run on until then. */
+  /**
+   * Whatever this node granted to the primary it leaves may run on until then, in whatever role it leaves it: one that was set
+   * aside still counts at a primary that has not heard of that, and is among those asked when it comes back.
+   */
   #captureLease(replica: Replica): void {
-    if (replica.role !== 'backup') return
     replica.leaseUntilMs = Math.max(replica.leaseUntilMs, this.#ports.grants.untilMs(replica.primary))
   }
 

@@ -183,6 +183,6 @@ describe('a learner', () => {
     await promoted(3)
     await cluster.time.advance(200)
     expect(digestOf(3)).toEqual(digestOf(next))
-    expect(cluster.replica(3)?.lastSequence).toBe(2000)
+    expect(cluster.replica(3)?.lastSequence).toBe(2001)
   })
 })

@@ -102,8 +102,8 @@ describe('an in-sync set', () => {
     expect(cluster.time.monotonicMs() - fromMs).toBeLessThan(60)
     expect(cluster.replica(0)).toMatchObject({ role: 'backup', frozen: false })
     const again = await cluster.client(2)
-    expect(written(await cluster.run(again.set('k', text('w'), { durability: 3 })))).toBe(21)
-    expect(cluster.replica(0)?.lastSequence).toBe(21)
+    expect(written(await cluster.run(again.set('k', text('w'), { durability: 3 })))).toBe(22)
+    expect(cluster.replica(0)?.lastSequence).toBe(22)
   })
 
   it('whose move is not decided goes on as before', async () => {

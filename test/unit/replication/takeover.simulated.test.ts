@@ -1,6 +1,9 @@
 /** Takeovers, told step by step: who serves after what, and with what. */
 
 import { afterEach, describe, expect, it } from 'vitest'
+import type { ReadGate } from '../../../src/replication/read-gate.ts'
+import type { Replica } from '../../../src/replication/replica.ts'
+import { ReadCode } from '../../../src/wire/operations.ts'
 import { shown, text, written } from '../../support/cluster-bench.ts'
 import { ReplicaCluster, type ReplicaClusterOptions } from '../../support/replicas/replica-cluster.ts'
 
@@ -37,10 +40,11 @@ describe('a takeover', () => {
     await serving(next)
     const again = await cluster.client(next)
     expect(shown(await cluster.run(again.get('k5')))).toBe('v5')
-    expect(written(await cluster.run(again.set('k6', text('v6'))))).toBe(6)
+    // Its term began with an entry of its own.
+    expect(written(await cluster.run(again.set('k6', text('v6'))))).toBe(7)
     const other = next === 1 ? 2 : 1
-    expect(cluster.replica(next)).toMatchObject({ partitionEpoch: 2, lastSequence: 6, commitSequence: 6 })
-    expect(cluster.replica(other)).toMatchObject({ partitionEpoch: 2, role: 'backup', lastSequence: 6 })
+    expect(cluster.replica(next)).toMatchObject({ partitionEpoch: 2, lastSequence: 7, commitSequence: 7 })
+    expect(cluster.replica(other)).toMatchObject({ partitionEpoch: 2, role: 'backup', lastSequence: 7 })
     await cluster.waitFor(() => cluster.register.topology.partitions[0]?.unsettled.length === 0)
   })
 
@@ -58,9 +62,9 @@ describe('a takeover', () => {
     const next = cluster.primaryOf()
     expect(next).not.toBe(3)
     await serving(next)
-    expect(cluster.replica(next)?.lastSequence).toBe(3)
+    expect(cluster.replica(next)?.lastSequence).toBe(4)
     await cluster.time.advance(100)
-    expect([1, 2, 3].map((at) => cluster.replica(at)?.lastSequence)).toEqual([3, 3, 3])
+    expect([1, 2, 3].map((at) => cluster.replica(at)?.lastSequence)).toEqual([4, 4, 4])
     const again = await cluster.client(next)
     expect(shown(await cluster.run(again.get('k3')))).toBe('v3')
     expect(cluster.nodes.map((node) => node?.plane?.replicator.counters.diverged ?? 0)).toEqual([0, 0, 0, 0])
@@ -85,6 +89,33 @@ describe('a takeover', () => {
     const again = await cluster.client(1)
     expect(shown(await cluster.run(again.get('k')))).toBe('w')
     expect(cluster.replica(0)).toMatchObject({ role: 'backup', partitionEpoch: 2 })
+  })
+
+  it('waits for what a member granted that was set aside and came back', async () => {
+    await start()
+    const old = await cluster.client(0)
+    await cluster.run(old.set('k', text('v'), { durability: 3 }))
+    // Node 0 has its lease from node 2 alone, and hears of none of the commits to come.
+    cluster.register.refuses = () => true
+    cluster.cut(0, 1)
+    await cluster.time.advance(1200)
+    cluster.cut(0, 2)
+    cluster.register.reaches = (host) => host.name !== 'n0'
+    cluster.fail(cluster.node(2))
+    await cluster.waitFor(() => cluster.replica(2)?.role === 'kept')
+    cluster.commit({ kind: 'NodeJoined', node: cluster.register.topology.nodes[2] as never })
+    cluster.fail(cluster.node(0))
+    expect(cluster.register.topology.partitions[0]).toMatchObject({ primary: 1, inSync: [1, 2] })
+    const former = cluster.replica(0) as Replica
+    const reads = cluster.node(0).plane?.replicator.reads as ReadGate
+    await cluster.waitFor(() => cluster.replica(2)?.primary === 1)
+    expect(reads.hasLease(former)).toBe(true)
+    await serving(1)
+    expect(reads.hasLease(former)).toBe(false)
+    const next = await cluster.client(1)
+    expect(written(await cluster.run(next.set('k', text('w'))))).toBeGreaterThan(1)
+    const read = await cluster.run(old.get('k', ReadCode.linearizable << 2))
+    expect(shown(read)).toBe('TIMEOUT')
   })
 
   it('a primary that stays primary serves through a change of its set', async () => {
