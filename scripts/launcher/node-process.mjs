@@ -59,7 +59,7 @@ export async function waitUntilServing(nodes, timeoutMs, onState = () => {}) {
       [...waiting].map(async (node) => {
         const state = await nodeState(node)
         onState(node, state)
-        if (state === 'serving' || state === 'no role') waiting.delete(node)
+        if (state === 'serving') waiting.delete(node)
         else if (state === 'stopped') {
           throw new LauncherError(`${node.id} ended while it started:\n${lastLines(node, 5)}`, 3)
         }
@@ -78,9 +78,9 @@ export async function waitUntilServing(nodes, timeoutMs, onState = () => {}) {
 }
 
 /**
- * `no role`: it answers and passes calls on, but holds no replicas, since the cluster went on without it. `foreign`: it
- * answers, but was started by other means.
- * @returns {Promise<'serving' | 'no role' | 'starting' | 'stopped' | 'foreign'>}
+ * `joining`: it answers and passes calls on, but the cluster has not taken it in (or back) yet. `foreign`: it answers, but
+ * was started by other means.
+ * @returns {Promise<'serving' | 'joining' | 'starting' | 'stopped' | 'foreign'>}
  */
 export async function nodeState(node) {
   const [answers, replicas] = await Promise.all([
@@ -89,7 +89,7 @@ export async function nodeState(node) {
   ])
   if (pidOf(node) === undefined) return answers === 'unreachable' ? 'stopped' : 'foreign'
   if (answers !== 'serving') return 'starting'
-  return replicas === 'serving' ? 'serving' : 'no role'
+  return replicas === 'serving' ? 'serving' : 'joining'
 }
 
 /** Asks the node to stop in order and waits; kills it when it takes too long. @returns whether it was running */

@@ -2,7 +2,7 @@
 
 import { nodeState, pidOf, processFigures } from './node-process.mjs'
 
-const COLOURS = { serving: 32, 'no role': 33, starting: 33, foreign: 33, stopped: 31 }
+const COLOURS = { serving: 32, joining: 33, starting: 33, foreign: 33, stopped: 31 }
 const HEADER = ['NODE', 'ADDRESS', 'STATE', 'PID', 'UP', 'MEMORY']
 
 /** One row per node, the header first, and whether all of them serve. */

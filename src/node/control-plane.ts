@@ -431,7 +431,8 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
     }
     const { self } = this
     if (this.#admission.adopted(self)) log.error('this process is no member of the cluster any more')
-    log.info('topology', { epoch: topology.epoch, changes: last?.changes.map((change) => change.kind) })
+    const { clusterId, epoch } = topology
+    log.info('topology', { clusterId, epoch, changes: last?.changes.map((change) => change.kind) })
     this.#links.update(this.#chain.topology, this.self >= 0)
     this.#suggestions.adopted(topology, last?.changes)
     this.#register?.adopted()
