@@ -31,6 +31,7 @@ const config: ViteUserConfig = defineConfig({
         name,
         include: [`test/${name}/**/*.test.ts`],
         environment: 'node',
+        setupFiles: ['test/support/property-seed.ts'],
         pool: 'forks',
         testTimeout,
         hookTimeout: testTimeout,

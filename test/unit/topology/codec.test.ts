@@ -20,9 +20,10 @@ import {
   type RegionRecord,
   type Topology,
 } from '../../../src/topology/topology.ts'
+import { textOfBytes } from '../../support/arbitrary-text.ts'
 import { mutated, noise } from '../../support/hostile-bytes.ts'
 
-const text = fc.string({ unit: 'grapheme', maxLength: 10 })
+const text = textOfBytes(64)
 const weight = fc.double({ min: 0.1, max: 100, noNaN: true })
 const ringNodes = fc.uniqueArray(
   fc.record({

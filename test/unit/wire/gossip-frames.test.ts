@@ -13,13 +13,14 @@ import {
   isGossipAnswer,
   type MemberRecord,
 } from '../../../src/wire/gossip-frames.ts'
+import { textOfBytes } from '../../support/arbitrary-text.ts'
 import { mutated, noise } from '../../support/hostile-bytes.ts'
 
-const text = (max: number) => fc.string({ unit: 'grapheme', minLength: 1, maxLength: max })
+const text = (maxBytes: number) => textOfBytes(maxBytes, 1)
 const incarnation = fc.stringMatching(/^[0-9a-f]{16}$/)
 const counter = fc.maxSafeNat()
 const record: fc.Arbitrary<MemberRecord> = fc
-  .record({ nodeId: text(20), incarnation, address: text(30), counter })
+  .record({ nodeId: text(256), incarnation, address: text(512), counter })
   .chain((named) =>
     fc
       .constantFrom(
@@ -33,15 +34,27 @@ const record: fc.Arbitrary<MemberRecord> = fc
       .map((state) => ({ ...named, ...state })),
   )
 const update: fc.Arbitrary<GossipUpdate> = fc.oneof(
-  fc.record({ kind: fc.constant('member' as const), record, by: text(20) }),
-  fc.record({ kind: fc.constant('refused' as const), nodeId: text(20), incarnation, counter, by: text(20) }),
+  fc.record({ kind: fc.constant('member' as const), record, by: text(256) }),
+  fc.record({
+    kind: fc.constant('refused' as const),
+    nodeId: text(256),
+    incarnation,
+    counter,
+    by: text(256),
+  }),
 )
 const updates = fc.array(update, { maxLength: 8 })
 const members = fc.array(record, { maxLength: 8 })
 const sequence = fc.nat(2 ** 32 - 1)
 const message: fc.Arbitrary<GossipMessage> = fc.oneof(
   fc.record({ type: fc.constant('ping' as const), sequence, updates }),
-  fc.record({ type: fc.constant('ping-request' as const), sequence, nodeId: text(20), incarnation, updates }),
+  fc.record({
+    type: fc.constant('ping-request' as const),
+    sequence,
+    nodeId: text(256),
+    incarnation,
+    updates,
+  }),
   fc.record({ type: fc.constant('updates' as const), updates }),
   fc.record({ type: fc.constant('push' as const), members }),
   fc.record({ type: fc.constant('ack' as const), sequence, lagMs: fc.nat(2 ** 32 - 1), updates }),

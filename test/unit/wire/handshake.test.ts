@@ -17,6 +17,7 @@ import {
   negotiate,
   type Welcome,
 } from '../../../src/wire/handshake.ts'
+import { textOfBytes } from '../../support/arbitrary-text.ts'
 import { mutated, noise } from '../../support/hostile-bytes.ts'
 
 const HELLO: Hello = {
@@ -50,7 +51,7 @@ function inside(message: Uint8Array, type: FrameType): ByteReader {
   return r
 }
 
-const short = fc.string({ unit: 'grapheme', maxLength: 12 })
+const short = textOfBytes(128)
 const hex = (digits: number): fc.Arbitrary<string> =>
   fc.string({ unit: fc.constantFrom(...'0123456789abcdef'), minLength: digits, maxLength: digits })
 
