@@ -11,10 +11,10 @@
 import { CacheError, type ErrorCode, toCacheError } from '../kernel/errors.ts'
 import type { Random } from '../kernel/random.ts'
 import type { Scheduler } from '../kernel/scheduler.ts'
-import { decodeTopology } from '../topology/codec.ts'
 import { NO_RING, type NodeRecord, type Topology } from '../topology/topology.ts'
 import type { Welcome } from '../wire/handshake.ts'
 import { ReadCode } from '../wire/operations.ts'
+import { HeardTopology } from './heard-topology.ts'
 import { type LinkOptions, NodeLink } from './node-link.ts'
 import { type Call, type FailureStage, reserve } from './pending.ts'
 import { defaultRetryPolicy, isTransient, type RetryPolicy, RetryQueue } from './retry.ts'
@@ -67,6 +67,7 @@ export class Router {
   /** By partition. */
   #primaries: readonly (NodeLink | undefined)[] = []
   #clusterId = ''
+  readonly #heardTopology = new HeardTopology()
   #turn = 0
   #closed = false
   #onContact: ((error: CacheError | undefined, address: string) => void) | undefined
@@ -239,7 +240,7 @@ export class Router {
 
   /** A node sent the topology it knows. */
   #heard(link: NodeLink, nodeId: string, bytes: Uint8Array): void {
-    const topology = decodeTopology(bytes)
+    const topology = this.#heardTopology.decode(bytes)
     if (this.#clusterId !== '' && topology.clusterId !== this.#clusterId) {
       throw new CacheError(
         'WRONG_CLUSTER',

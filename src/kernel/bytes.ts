@@ -11,6 +11,8 @@ const encoder = new TextEncoder()
 const decoder = new TextDecoder('utf-8', { fatal: true })
 const TWO_32 = 0x1_0000_0000
 const NOTHING = new Uint8Array(0)
+/** Longer texts go through the encoder; the length of one up to this takes one byte. */
+const ASCII_TEXT_MAX = 127
 const SLAB_BYTES_MIN = 4 * 1024
 const SLAB_BYTES_MAX = 128 * 1024
 /** A writer that once grew beyond this does not stay that large. */
@@ -23,9 +25,15 @@ const RETAINED_BYTES_MAX = 512 * 1024
 class Slab {
   #bytes: Uint8Array = NOTHING
   #used = 0
+  #isUsed = false
 
   /** `length` bytes with undefined contents. */
   take(length: number): Uint8Array {
+    // Many writers write one frame only: to them a slab would be waste.
+    if (!this.#isUsed) {
+      this.#isUsed = true
+      return new Uint8Array(length)
+    }
     // Large pieces would waste what is left of a slab, and keep its neighbours' memory.
     if (length > SLAB_BYTES_MAX / 4) return new Uint8Array(Buffer.allocUnsafeSlow(length).buffer)
     if (length > this.#bytes.length - this.#used) {
@@ -122,6 +130,7 @@ export class ByteWriter {
 
   /** Length as a varint, then the UTF-8 bytes. */
   text(value: string): void {
+    if (this.#asciiText(value)) return
     const bytes = encoder.encode(value)
     this.varint(bytes.length)
     this.raw(bytes)
@@ -169,6 +178,24 @@ export class ByteWriter {
 
   clear(): void {
     this.length = 0
+  }
+
+  /** Names are short and ASCII nearly always: a plain loop takes a tenth of what an encoder does. */
+  #asciiText(value: string): boolean {
+    const { length } = value
+    if (length > ASCII_TEXT_MAX) return false
+    this.reserve(1 + length)
+    const { bytes } = this
+    const at = this.length + 1
+    for (let i = 0; i < length; i++) {
+      const unit = value.charCodeAt(i)
+      // Nothing is written yet as far as readers are concerned: `length` stands where it stood.
+      if (unit >= 0x80) return false
+      bytes[at + i] = unit
+    }
+    bytes[at - 1] = length
+    this.length = at + length
+    return true
   }
 }
 

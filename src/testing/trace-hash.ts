@@ -3,7 +3,7 @@
  * FNV-1a-like sums, so that runs that differ are not taken for the same by chance.
  */
 export class TraceHash {
-  #low = 0x811c9dc5
+  #low = 0x811c9dc5 | 0
   #high = 0x2b7e1516
   /** Events that went into it. */
   events = 0
@@ -14,30 +14,54 @@ export class TraceHash {
     this.number(Math.round(atMs * 1e6))
     this.text(from)
     this.text(to)
-    this.number(body.length)
     const { length } = body
-    for (let i = 0; i < length && i < 64; i++) this.#byte(body[i] as number)
-    for (let i = Math.max(64, length - 16); i < length; i++) this.#byte(body[i] as number)
+    this.number(length)
+    this.#bytes(body, 0, Math.min(64, length))
+    this.#bytes(body, Math.max(64, length - 16), length)
   }
 
   number(value: number): void {
-    this.#byte(value >>> 0)
-    this.#byte(Math.floor(value / 0x1_0000_0000) >>> 0)
+    this.#low = mixLow(mixLow(this.#low, value | 0), Math.floor(value / 0x1_0000_0000) | 0)
+    this.#high = mixHigh(mixHigh(this.#high, value | 0), Math.floor(value / 0x1_0000_0000) | 0)
   }
 
   text(text: string): void {
-    for (let i = 0; i < text.length; i++) this.#byte(text.charCodeAt(i))
+    let low = this.#low
+    let high = this.#high
+    for (let i = 0; i < text.length; i++) {
+      const unit = text.charCodeAt(i)
+      low = mixLow(low, unit)
+      high = mixHigh(high, unit)
+    }
+    this.#low = low
+    this.#high = high
   }
 
   /** 16 hexadecimal digits. */
   get digest(): string {
-    return hex(this.#high) + hex(this.#low)
+    return hex(this.#high >>> 0) + hex(this.#low >>> 0)
   }
 
-  #byte(value: number): void {
-    this.#low = Math.imul(this.#low ^ value, 0x01000193) >>> 0
-    this.#high = (Math.imul(this.#high ^ value, 0x85ebca6b) + 0x9e3779b9) >>> 0
+  #bytes(body: Uint8Array, start: number, end: number): void {
+    let low = this.#low
+    let high = this.#high
+    for (let i = start; i < end; i++) {
+      const byte = body[i] as number
+      low = mixLow(low, byte)
+      high = mixHigh(high, byte)
+    }
+    this.#low = low
+    this.#high = high
   }
+}
+
+// Signed 32-bit integers throughout: those need no boxes.
+function mixLow(low: number, value: number): number {
+  return Math.imul(low ^ value, 0x01000193)
+}
+
+function mixHigh(high: number, value: number): number {
+  return (Math.imul(high ^ value, 0x85ebca6b) + 0x9e3779b9) | 0
 }
 
 function hex(word: number): string {

@@ -94,7 +94,9 @@ export class VirtualTime implements Clock, Scheduler {
     for (;;) {
       const task = this.#heap[0]
       if (task === undefined || task.dueMs > untilMs) break
-      await this.#step()
+      if (!this.#runNext()) continue
+      await this.#settle()
+      this.afterEvent?.()
     }
     this.#nowMs = untilMs
   }
@@ -117,29 +119,36 @@ export class VirtualTime implements Clock, Scheduler {
         throw new Error('virtual time: nothing is left to run and the promise has not settled')
       if (task.dueMs > untilMs)
         throw new Error(`virtual time: the promise has not settled within ${limitMs} ms`)
-      await this.#step()
+      if (!this.#runNext()) continue
+      await this.#settle()
+      this.afterEvent?.()
     }
     return watched
   }
 
-  async #step(): Promise<void> {
+  /** Runs the next task. What it caused still has to settle. @returns false when it was cancelled */
+  #runNext(): boolean {
     const task = this.#pop()
-    if (task === undefined || task.cancelled) return
+    if (task === undefined || task.cancelled) return false
     this.#nowMs = Math.max(this.#nowMs, task.dueMs)
     this.events++
     task.what.run()
-    await this.#settle()
-    this.afterEvent?.()
+    return true
   }
 
+  /** Drains the promise continuations, then the end-of-turn tasks, until nothing is left. */
   async #settle(): Promise<void> {
     if (this.events % EVENTS_PER_TURN === 0) await new Promise<void>((resolve) => setImmediate(resolve))
-    for (;;) {
-      await new Promise<void>((resolve) => process.nextTick(resolve))
-      if (this.#endOfTurn.length === 0) return
+    await continuations()
+    if (this.#endOfTurn.length > 0) await this.#endTurn()
+  }
+
+  async #endTurn(): Promise<void> {
+    while (this.#endOfTurn.length > 0) {
       const tasks = this.#endOfTurn
       this.#endOfTurn = []
       for (const task of tasks) task.run()
+      await continuations()
     }
   }
 
@@ -173,6 +182,11 @@ export class VirtualTime implements Clock, Scheduler {
     heap[at] = last
     return top
   }
+}
+
+/** `process.nextTick` runs once no continuation is left. */
+function continuations(): Promise<void> {
+  return new Promise((resolve) => process.nextTick(resolve))
 }
 
 function before(a: Task, b: Task): boolean {

@@ -11,7 +11,7 @@
  * Building it costs one hash per point; a look-up a binary search.
  */
 
-import { createHash } from 'node:crypto'
+import { hash as digestOf } from 'node:crypto'
 import { CacheError } from '../kernel/errors.ts'
 import { type Circle, placeBounded } from './bounded-placement.ts'
 import { type RingMember, zoneOf } from './ring-member.ts'
@@ -30,7 +30,8 @@ export interface RingOptions {
   readonly hash?: RingHash
 }
 
-const PLACES = 2 ** 48
+/** Hexadecimal digits of a place: 48 bits. */
+const PLACE_DIGITS = 12
 
 export class ConsistentHashRing implements Circle {
   readonly members: readonly RingMember[]
@@ -126,8 +127,7 @@ export class ConsistentHashRing implements Circle {
 }
 
 function sha256Place(text: string): number {
-  const digest = createHash('sha256').update(text).digest()
-  return digest.readUIntBE(0, 6) % PLACES
+  return Number.parseInt(digestOf('sha256', text, 'hex').slice(0, PLACE_DIGITS), 16)
 }
 
 function demand(condition: boolean, problem: string): void {

@@ -22,7 +22,8 @@ export interface ApplicationPorts {
   readonly thinkMaxMs: number
   readonly timeoutMs: number
   violation(what: string): void
-  say(line: string): void
+  /** Undefined when nobody reads what is said. */
+  readonly say: ((line: string) => void) | undefined
 }
 
 /** What may happen to a call while nodes die. All else is a bug of the cluster or of the client. */
@@ -230,15 +231,15 @@ export class Application {
     const open = recorder.begin(process, key, op, input)
     const startedMs = host.monotonicMs()
     this.operations++
-    const named = `${op} ${key} ${JSON.stringify(input)}`
+    const named = (): string => `${op} ${key} ${JSON.stringify(input)}`
     try {
       const output = await perform()
       open.ok(output)
-      this.#trace(`${named} -> ${JSON.stringify(output)}`, startedMs)
+      this.#trace(() => `${named()} -> ${JSON.stringify(output)}`, startedMs)
       return true
     } catch (error) {
       const known = this.#noteError(error)
-      this.#trace(`${named} -> ${known?.code} ${known?.message}`, startedMs)
+      this.#trace(() => `${named()} -> ${known?.code} ${known?.message}`, startedMs)
       if (isRead || known?.outcome === 'none') {
         open.fail()
       } else {
@@ -249,13 +250,13 @@ export class Application {
     } finally {
       const tookMs = host.monotonicMs() - startedMs
       if (tookMs > timeoutMs + LATE_MS)
-        this.#ports.violation(`${named} took ${Math.round(tookMs)} ms; its timeout is ${timeoutMs} ms`)
+        this.#ports.violation(`${named()} took ${Math.round(tookMs)} ms; its timeout is ${timeoutMs} ms`)
     }
   }
 
-  #trace(what: string, startedMs: number): void {
+  #trace(what: () => string, startedMs: number): void {
     const { process, host, say } = this.#ports
-    say(`client-${process} ${what} (${(host.monotonicMs() - startedMs).toFixed(1)} ms)`)
+    say?.(`client-${process} ${what()} (${(host.monotonicMs() - startedMs).toFixed(1)} ms)`)
   }
 
   #noteError(error: unknown): CacheError | undefined {

@@ -144,7 +144,7 @@ class Run {
       thinkMaxMs,
       timeoutMs,
       violation: (what) => this.#log.violation(what),
-      say: (line) => this.#log.say(line),
+      say: this.#log.isRead ? (line) => this.#log.say(line) : undefined,
     })
   }
 

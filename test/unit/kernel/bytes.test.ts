@@ -67,6 +67,18 @@ describe('bytes', () => {
     )
   })
 
+  it('that are text come back however long they are and wherever they leave ASCII', () => {
+    for (const text of ['', 'a'.repeat(127), 'a'.repeat(128), `${'a'.repeat(60)}é`, `${'a'.repeat(126)}é`]) {
+      const bytes = encode([
+        { kind: 'uint8', value: 7 },
+        { kind: 'text', value: text },
+      ])
+      const r = new ByteReader(bytes)
+      expect([r.uint8(), r.text(), r.remaining]).toEqual([7, text, 0])
+      expect(bytes.length).toBe(1 + varintBytes(Buffer.byteLength(text)) + Buffer.byteLength(text))
+    }
+  })
+
   it('cut anywhere end in PROTOCOL_ERROR, never in undefined or another error', () => {
     fc.assert(
       fc.property(fc.array(anyField, { minLength: 1, maxLength: 12 }), fc.nat(), (fields, at) => {
