@@ -233,8 +233,6 @@ export class PeerLink {
         `${this.address} is node ${welcome.nodeId}, not ${this.nodeId}: correct the addresses in cluster.yaml`,
       )
     }
-    if (welcome.incarnation !== this.incarnation)
-      throw new CacheError('UNAVAILABLE', `${this.nodeId} was started again`, { node: this.nodeId })
     lane.welcomed = true
     lane.failures = 0
     this.lastError = undefined
