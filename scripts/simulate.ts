@@ -3,8 +3,8 @@
  * one, each a cluster under faults on virtual time. Prints each that fails, with the line that replays it. A batch that never
  * met what it is there for (takeovers, blocked partitions, …) fails, too.
  *
- * `npm run simulate -- --mutations [--rule NAME] [--seeds 2000]`: breaks each rule of the protocol in turn and tells how many
- * seeds it takes until that is noticed.
+ * `npm run simulate -- --mutations [--rule NAME] [--seeds 2000]`: breaks each rule of the protocol in turn and tells which schedules
+ * show it (test/simulation/rules), and how many seeds it takes until random runs notice. A rule that neither shows is a failure.
  */
 
 import { writeFileSync } from 'node:fs'
@@ -14,6 +14,7 @@ import { historyLine } from '../src/testing/history.ts'
 import { addCoverage, missingCoverage, noCoverage } from '../test/simulation/harness/coverage.ts'
 import { ANY_SIZE, type ScenarioLimits } from '../test/simulation/harness/scenario.ts'
 import { simulate } from '../test/simulation/harness/simulation.ts'
+import { schedulesOf } from '../test/simulation/rules/schedules.ts'
 import { WorkerPool } from './simulate-pool.ts'
 
 /** Seeds that a worker runs at a time. */
@@ -117,7 +118,7 @@ async function many(first: number, count: number): Promise<boolean> {
   return failed === 0 && missing.length === 0
 }
 
-/** For each rule: how many seeds until its breaking was noticed. */
+/** For each rule: which schedules show its breaking, and how many seeds it takes until that is noticed. */
 async function mutations(first: number, count: number): Promise<boolean> {
   const pool = new WorkerPool(Number(values.workers))
   const only = ruleOf(values.rule)
@@ -137,8 +138,9 @@ async function mutations(first: number, count: number): Promise<boolean> {
     await Promise.all(Array.from({ length: pool.size }, lane))
     const caught = found.sort((a, b) => a.seed - b.seed)[0]
     const tookS = ((performance.now() - startedMs) / 1000).toFixed(1)
+    const harmed = await harmWithout(broken)
     if (caught === undefined) {
-      missed++
+      if (harmed.length === 0) missed++
       console.log(`${broken.padEnd(28)} NOT CAUGHT in ${count} seeds (${tookS} s)`)
     } else {
       const what = caught.violations[0]?.split('\n')[0]?.slice(0, 120)
@@ -146,9 +148,21 @@ async function mutations(first: number, count: number): Promise<boolean> {
         `${broken.padEnd(28)} ${String(caught.seed - first + 1).padStart(5)} seeds (${tookS} s): ${what}`,
       )
     }
+    for (const harm of harmed) console.log(`  ${harm}`)
+    if (harmed.length === 0) console.log('  no schedule shows it')
   }
   pool.close()
   return missed === 0
+}
+
+/** What the schedules made for a rule show once it is broken. */
+async function harmWithout(broken: Rule): Promise<string[]> {
+  const lines: string[] = []
+  for (const schedule of schedulesOf(broken)) {
+    const harm = await schedule.run(new Set([broken]))
+    if (harm !== undefined) lines.push(`${schedule.what}: ${harm}`)
+  }
+  return lines
 }
 
 function speed(done: number, startedMs: number): string {

@@ -18,8 +18,6 @@ export const RULES = [
   'set-majority',
   /** A process started again has no role until NodeRestarted is committed (1, 3). */
   'restart-is-another-node',
-  /** Peer messages name the incarnation they are for; another one refuses them (4.1). */
-  'peer-incarnation',
   /** A section of another partition epoch is refused (4.1). */
   'backup-epoch-fence',
   /** Acknowledgements start from zero when the epoch changes under the same primary (4.4). */

@@ -148,7 +148,6 @@ export class NodeCore implements PeerLinkHandler {
     this.#peerSessionPorts = {
       options,
       incarnation: this.incarnation,
-      brokenRules: ports.brokenRules,
       scheduler,
       log,
       dataPlane: () => this.#plane,

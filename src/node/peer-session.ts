@@ -6,7 +6,6 @@
 import { ByteReader } from '../kernel/bytes.ts'
 import { CacheError, toCacheError } from '../kernel/errors.ts'
 import type { Log } from '../kernel/log.ts'
-import { type BrokenRules, keeps } from '../kernel/rule-switch.ts'
 import type { Scheduler, Timer } from '../kernel/scheduler.ts'
 import { type ReceiverPorts, ReplicaReceiver } from '../replication/replica-receiver.ts'
 import { FrameType } from '../wire/frames.ts'
@@ -26,8 +25,6 @@ import type { NodeOptions } from './options.ts'
 export interface PeerSessionPorts {
   readonly options: NodeOptions
   readonly incarnation: string
-  /** Rules of the protocol that a test breaks. */
-  readonly brokenRules?: BrokenRules | undefined
   readonly scheduler: Scheduler
   readonly log: Log
   dataPlane(): DataPlane | undefined
@@ -50,7 +47,6 @@ const HELLO_TIMEOUT_MS = 5000
 export class PeerSession implements FrameHandler {
   readonly #stream: FrameStream
   readonly #ports: PeerSessionPorts
-  readonly #checksTarget: boolean
   #timer: Timer | undefined
   #receiver: ReplicaReceiver | undefined
   #closed = false
@@ -61,7 +57,6 @@ export class PeerSession implements FrameHandler {
   constructor(stream: FrameStream, ports: PeerSessionPorts) {
     this.#stream = stream
     this.#ports = ports
-    this.#checksTarget = keeps(ports.brokenRules, 'peer-incarnation')
     this.#timer = ports.scheduler.after(HELLO_TIMEOUT_MS, () =>
       this.#refuse(new CacheError('PROTOCOL_ERROR', `no PEER_HELLO within ${HELLO_TIMEOUT_MS} ms`)),
     )
@@ -152,7 +147,9 @@ export class PeerSession implements FrameHandler {
     if (hello.targetNodeId !== '' && hello.targetNodeId !== options.nodeId) {
       throw new CacheError('CONFIGURATION', `this is node ${options.nodeId}, not ${hello.targetNodeId}`)
     }
-    if (hello.targetIncarnation !== '' && hello.targetIncarnation !== incarnation && this.#checksTarget) {
+    // Safety does not rest on this alone: a process without a role takes no log, and one with a role is fenced by epochs that are later
+    // than those its predecessor was named in. Refusing at once tells the peer that it knows an old record.
+    if (hello.targetIncarnation !== '' && hello.targetIncarnation !== incarnation) {
       throw new CacheError('UNAVAILABLE', `${options.nodeId} was started again: this is another process`)
     }
     const plane = this.#ports.dataPlane()

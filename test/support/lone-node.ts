@@ -105,7 +105,7 @@ export class LoneNode {
     return hello
   }
 
-  helloOfA(lane: Lane): Uint8Array {
+  helloOfA(lane: Lane, targetIncarnation = ''): Uint8Array {
     return encodePeerHello({
       versionMin: 1,
       versionMax: 1,
@@ -116,7 +116,7 @@ export class LoneNode {
       diskId: '',
       address: '10.0.0.1:7401',
       targetNodeId: 'b',
-      targetIncarnation: '',
+      targetIncarnation,
       streamNumber: ++this.#streams,
       lane,
     }).slice(FRAME_HEADROOM)

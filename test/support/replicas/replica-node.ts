@@ -7,7 +7,7 @@ import { ByteReader, ByteWriter } from '../../../src/kernel/bytes.ts'
 import type { Incarnation, NodeId } from '../../../src/kernel/ids.ts'
 import { type Log, silentLog } from '../../../src/kernel/log.ts'
 import { MemoryAccount } from '../../../src/kernel/memory-account.ts'
-import { type BrokenRules, keeps } from '../../../src/kernel/rule-switch.ts'
+import type { BrokenRules } from '../../../src/kernel/rule-switch.ts'
 import { ClientSession } from '../../../src/node/client-session.ts'
 import { DataPlane } from '../../../src/node/data-plane.ts'
 import { type NodeOptions, SINGLE_NODE } from '../../../src/node/options.ts'
@@ -197,9 +197,7 @@ export class ReplicaNode {
   }
 
   #accept(stream: FrameStream): FrameHandler {
-    const accepted = new Accepted(this, stream, keeps(this.#ports.brokenRules, 'peer-incarnation'), () =>
-      this.#accepted.delete(accepted),
-    )
+    const accepted = new Accepted(this, stream, () => this.#accepted.delete(accepted))
     this.#accepted.add(accepted)
     return accepted
   }
@@ -209,16 +207,14 @@ export class ReplicaNode {
 class Accepted implements FrameHandler {
   readonly #node: ReplicaNode
   readonly #stream: FrameStream
-  readonly #checksTarget: boolean
   readonly #ended: () => void
   #greeting: Greeting | undefined
   #receiver: ReplicaReceiver | undefined
   #resumed = false
 
-  constructor(node: ReplicaNode, stream: FrameStream, checksTarget: boolean, ended: () => void) {
+  constructor(node: ReplicaNode, stream: FrameStream, ended: () => void) {
     this.#node = node
     this.#stream = stream
-    this.#checksTarget = checksTarget
     this.#ended = ended
   }
 
@@ -245,7 +241,7 @@ class Accepted implements FrameHandler {
         target: r.text(64),
         lane: r.uint8() === 1 ? 'bulk' : 'operations',
       }
-      if (this.#checksTarget && this.#greeting.target !== this.#node.incarnation) {
+      if (this.#greeting.target !== this.#node.incarnation) {
         this.#stream.close(true)
         return
       }

@@ -98,6 +98,20 @@ describe('a node whose peers send hostile frames', () => {
     node.core.close()
   })
 
+  it('takes no log that is meant for another process of its node', async () => {
+    const node = await LoneNode.serving()
+    const greeted = (incarnation: string): DirectStream => {
+      const stream = new DirectStream()
+      stream.handler = node.core.accept('cluster', stream, 'a')
+      stream.handler.frame(node.helloOfA('operations', incarnation))
+      return stream
+    }
+    expect(greeted(node.core.incarnation).closed).toBe(false)
+    const refused = greeted('bbbbbbbbbbbbbbbb')
+    expect([refused.closed, refused.error?.code]).toEqual([true, 'UNAVAILABLE'])
+    node.core.close()
+  })
+
   it('takes no topology up that it could not serve', async () => {
     const random = new SeededRandom(SEED)
     const witness = new LogWitness()
