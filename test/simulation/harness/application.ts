@@ -3,13 +3,21 @@
  * write too, and notes what it was told.
  */
 
+import type { BatchResult } from '../../../src/client/batch.ts'
 import type { Cache } from '../../../src/client/cache.ts'
 import type { SetResult } from '../../../src/client/write-call.ts'
 import { CacheError, type ErrorCode } from '../../../src/kernel/errors.ts'
 import type { Version } from '../../../src/kernel/ids.ts'
 import { integerBetween, type SeededRandom, uniform } from '../../../src/kernel/random.ts'
-import type { HistoryInput, HistoryOp, HistoryOutput, HistoryRecorder } from '../../../src/testing/history.ts'
+import type {
+  HistoryInput,
+  HistoryOp,
+  HistoryOutput,
+  HistoryRecorder,
+  OpenOperation,
+} from '../../../src/testing/history.ts'
 import type { SimulatedHost } from '../../../src/testing/simulated-host.ts'
+import { AtomicPairs, PAIRS } from './atomic-pairs.ts'
 
 export interface ApplicationPorts {
   readonly process: number
@@ -57,7 +65,7 @@ export class KeySpace {
   }
 
   get all(): readonly string[] {
-    return [...this.registers, ...this.counters]
+    return [...this.registers, ...this.counters, ...PAIRS]
   }
 
   /** A value that nobody has written before. */
@@ -76,6 +84,7 @@ export class KeySpace {
 
 export class Application {
   readonly #ports: ApplicationPorts
+  readonly #pairs: AtomicPairs
   /** By key, the version this application heard of last. */
   readonly #versions = new Map<string, Version>()
   readonly errors: Map<string, number> = new Map()
@@ -86,6 +95,13 @@ export class Application {
 
   constructor(ports: ApplicationPorts) {
     this.#ports = ports
+    this.#pairs = new AtomicPairs({
+      cache: ports.cache,
+      random: ports.random,
+      fresh: (pair) => ports.keys.fresh(pair),
+      call: (...args) => this.#call(...args),
+      violation: (what) => ports.violation(what),
+    })
   }
 
   /** Operates until `enough` says so. */
@@ -102,7 +118,9 @@ export class Application {
     for (const key of this.#ports.keys.all) {
       let seen = false
       for (let attempt = 0; attempt < 3 && !seen; attempt++)
-        seen = await this.#readNow(key, LINEARIZABLE_READS ? 'linearizable' : 'primary')
+        seen = PAIRS.includes(key)
+          ? await this.#pairs.read(key)
+          : await this.#readNow(key, LINEARIZABLE_READS ? 'linearizable' : 'primary')
       if (!seen) all = false
     }
     return all
@@ -111,9 +129,12 @@ export class Application {
   async #one(): Promise<void> {
     const { random, keys } = this.#ports
     const dice = uniform(random)
-    if (dice < 0.22) await this.#onCounter(this.#pick(keys.counters))
-    else if (dice < 0.27) await this.#weakRead(this.#pick(keys.registers))
-    else if (dice < 0.31) await this.#setMany()
+    if (dice < 0.2) await this.#onCounter(this.#pick(keys.counters))
+    else if (dice < 0.25) await this.#weakRead(this.#pick(keys.registers))
+    else if (dice < 0.28) await this.#setMany()
+    else if (dice < 0.3) await this.#readMany()
+    else if (dice < 0.32) await this.#batch()
+    else if (dice < 0.47) await this.#pairs.one()
     else await this.#onRegister(this.#pick(keys.registers))
   }
 
@@ -121,8 +142,10 @@ export class Application {
     const { cache, random } = this.#ports
     const dice = uniform(random)
     if (dice < 0.7) {
-      const by = integerBetween(random, 1, 3)
-      await this.#call(key, 'increment', { by }, async () => ({ value: await cache.increment(key, by) }))
+      const by = integerBetween(random, -1, 3)
+      await this.#call(key, 'increment', { by }, async () => ({
+        value: await (by < 0 ? cache.decrement(key, -by) : cache.increment(key, by)),
+      }))
     } else if (dice < 0.95) {
       await this.#read(key)
     } else {
@@ -155,7 +178,10 @@ export class Application {
         this.#met(key, await cache.set(key, value, { when: { version } })),
       )
     } else if (dice < 0.95 || version === undefined) {
-      await this.#call(key, 'delete', {}, async () => ({ existed: await cache.delete(key) }))
+      const isOneOfMany = uniform(random) < 0.3
+      await this.#call(key, 'delete', {}, async () => ({
+        existed: isOneOfMany ? (await cache.mdelete([key])) === 1 : await cache.delete(key),
+      }))
     } else {
       await this.#call(key, 'delete', { version: text(version) }, async () => ({
         existed: await cache.delete(key, { when: { version } }),
@@ -217,6 +243,50 @@ export class Application {
       this.#noteError(error)
       for (const one of open) one.unknown()
     }
+  }
+
+  async #readMany(): Promise<void> {
+    const { cache, keys, recorder, process } = this.#ports
+    const chosen = [...keys.registers.slice(0, 2), ...keys.counters.slice(0, 1)]
+    const open = chosen.map((key) => recorder.begin(process, key, 'get'))
+    this.operations += chosen.length
+    try {
+      const values = await cache.mget(chosen, { read: 'linearizable' })
+      for (const [i, one] of open.entries()) one.ok({ value: (values[i] ?? null) as number | null })
+    } catch (error) {
+      this.#noteError(error)
+      for (const one of open) one.fail()
+    }
+  }
+
+  async #batch(): Promise<void> {
+    const { cache, keys, recorder, process, random } = this.#ports
+    const [register, counter] = [this.#pick(keys.registers), this.#pick(keys.counters)]
+    const value = keys.fresh(register)
+    const open = [
+      recorder.begin(process, register, 'set', { value }),
+      recorder.begin(process, counter, 'increment', { by: 1 }),
+    ]
+    this.operations += open.length
+    const batch = cache.batch().set(register, value).increment(counter)
+    if (uniform(random) < 0.5) batch.has(register)
+    const [set, sum] = await batch.execute()
+    this.#ended(open[0], set, (version) => this.#told(register, version as Version))
+    this.#ended(open[1], sum, (total) => ({ value: total as number }))
+  }
+
+  #ended(
+    open: OpenOperation | undefined,
+    result: BatchResult<unknown> | undefined,
+    output: (value: unknown) => HistoryOutput,
+  ): void {
+    if (result?.ok === true) {
+      open?.ok(output(result.value))
+      return
+    }
+    this.#noteError(result?.error)
+    if (result?.error.outcome === 'none') open?.fail()
+    else open?.unknown()
   }
 
   /** @returns whether it was answered. */
