@@ -102,7 +102,10 @@ export class SimulatedHost implements Clock, Scheduler {
     this.#paused = false
     const { timers, network, turn } = this.#held
     this.#held = { timers: [], network: [], turn: [] }
-    for (const task of [...timers, ...network, ...turn]) this.#time.arm(0, task)
+    for (const task of timers) this.#time.arm(0, task)
+    // What came meanwhile is read at once: frames of a stream that arrived together are handled in one turn.
+    this.#time.arm(0, { run: () => network.forEach((task) => task.run()) })
+    for (const task of turn) this.#time.arm(0, task)
   }
 
   /** Ends the process: nothing it armed runs any more. The host itself is ready for the next one. */

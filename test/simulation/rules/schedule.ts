@@ -154,9 +154,9 @@ export class RuleBench extends ReplicaCluster {
     return true
   }
 
-  async read(at: number, key: string): Promise<string | undefined> {
+  async read(at: number, key: string, regionId = 0): Promise<string | undefined> {
     const client = await this.client(at)
-    return shown(await this.run(client.get(key, LINEARIZABLE)))
+    return shown(await this.run(client.get(key, LINEARIZABLE, regionId)))
   }
 
   /** What a linearizable read is answered within `limitMs`; undefined: it is not. */

@@ -1,5 +1,7 @@
 /** Quorums and in-sync sets: an acknowledged write is held by every set that may take over. */
 
+import { DEFAULT_REGION } from '../../../src/node/options.ts'
+import { text } from '../../support/cluster-bench.ts'
 import { type RuleBench, type Schedule, schedule } from './schedule.ts'
 
 /** Machine 0 is gone: lets others take over if they may. */
@@ -44,6 +46,36 @@ export const SET_SCHEDULES: readonly Schedule[] = [
       // Nobody knows of the removal: the two may take over, without the write.
       bench.die(0)
       return takenOver(bench, 1)
+    },
+  ),
+  schedule(
+    'what was acknowledged under an older epoch says nothing about this one',
+    ['acks-per-epoch'],
+    {},
+    async (bench) => {
+      const client = await bench.client(0)
+      await bench.time.advance(300)
+      // Machine 1 has yet to learn of a region, so it must refuse what is logged for it. It stands still, and then reads that
+      // log and the question of the next epoch at once.
+      bench.register.reaches = (host) => host.name === 'n0'
+      bench.commit({ kind: 'RegionCreated', region: { ...DEFAULT_REGION, name: 'late', group: 'default' } })
+      await bench.time.advance(300)
+      bench.cut(0, 2)
+      bench.hosts[1]?.pause()
+      const waiting = client.set('k', text('v'), { regionId: 1, timeoutMs: 600 })
+      await bench.time.advance(20)
+      const member = { partition: 0, partitionEpoch: bench.epoch, node: bench.positionOf(2) }
+      bench.commit({ kind: 'InSyncShrunk', members: [member] })
+      await bench.time.advance(300)
+      bench.register.reaches = () => false
+      bench.hosts[1]?.resume()
+      if (!bench.noted(await bench.run(waiting))) return undefined
+      bench.die(0)
+      bench.register.reaches = () => true
+      const next = bench.primaryOf()
+      await bench.waitFor(() => bench.serves(next))
+      const found = await bench.read(next, 'k', 1)
+      return found === 'v' ? undefined : `the acknowledged write is gone: ${found}`
     },
   ),
   schedule('a new set holds every set before it', ['unsettled-sets'], { nodes: 5 }, async (bench) => {
