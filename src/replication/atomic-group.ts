@@ -205,7 +205,10 @@ export class AtomicGroup {
     this.effectCount++
     this.#changes.set(name, { exists: true, ...fields, counter })
     results.uint8(Status.ok)
-    if (!isSet) results.float64(counter)
+    if (!isSet) {
+      results.float64(counter)
+      return
+    }
     results.varint(partitionEpoch)
     results.varint(sequence)
   }

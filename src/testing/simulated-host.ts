@@ -104,7 +104,11 @@ export class SimulatedHost implements Clock, Scheduler {
     this.#held = { timers: [], network: [], turn: [] }
     for (const task of timers) this.#time.arm(0, task)
     // What came meanwhile is read at once: frames of a stream that arrived together are handled in one turn.
-    this.#time.arm(0, { run: () => network.forEach((task) => task.run()) })
+    this.#time.arm(0, {
+      run: () => {
+        for (const task of network) task.run()
+      },
+    })
     for (const task of turn) this.#time.arm(0, task)
   }
 
