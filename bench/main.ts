@@ -11,6 +11,7 @@ const BENCHES: Readonly<Record<string, () => Promise<Bench>>> = {
   engine: () => import('./engine.ts'),
   failover: () => import('./failover.ts'),
   'hit-ratio': () => import('./hit-ratio.ts'),
+  idle: () => import('./idle.ts'),
   peers: () => import('./peers.ts'),
 }
 

@@ -34,3 +34,29 @@ export function every(scheduler: Scheduler, periodMs: number, task: () => void):
     },
   }
 }
+
+/** A timer for work that mostly is not there: nothing is armed until somebody wakes it. */
+export interface SleepingTimer extends Timer {
+  /** The task runs one period from now, or earlier if that is planned already. */
+  wake(): void
+}
+
+/** Runs `task` one period after `wake`, and again after each run that says so by returning true. */
+export function onDemand(scheduler: Scheduler, periodMs: number, task: () => boolean): SleepingTimer {
+  let timer: Timer | undefined
+  let cancelled = false
+  const wake = (): void => {
+    if (timer === undefined && !cancelled) timer = scheduler.after(periodMs, run)
+  }
+  const run = (): void => {
+    timer = undefined
+    if (task()) wake()
+  }
+  return {
+    wake,
+    cancel(): void {
+      cancelled = true
+      timer?.cancel()
+    },
+  }
+}

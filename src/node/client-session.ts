@@ -52,6 +52,8 @@ export interface SessionPorts {
 
 /** A stream that has not said HELLO within this time is closed. */
 const HELLO_TIMEOUT_MS = 5000
+/** A client is told of a newer topology at once, and of those that follow it no more often than this. */
+const PUSH_PAUSE_MS = 20
 /** Operations carried out before other work gets a turn. */
 const SLICE_OPERATIONS = 2048
 const ANSWERS_OFFSET = FRAME_HEADROOM + 1
@@ -94,6 +96,10 @@ export class ClientSession implements FrameHandler, OutcomeSink {
   #waiting = 0
   /** Bytes that results hold while they wait. */
   #heldBytes = 0
+  /** When a topology was pushed last. */
+  #pushedMs = Number.NEGATIVE_INFINITY
+  /** A newer one waits for the pause to end. */
+  #pushTimer: Timer | undefined
   readonly #staging = new Map<number, Staging>()
   #uploads: Uploads | undefined
   readonly #downloads: Downloads
@@ -179,11 +185,28 @@ export class ClientSession implements FrameHandler, OutcomeSink {
       this.#refuse(wrongCluster(plane.clusterId, expected))
       return
     }
-    const w = new ByteWriter(16 + plane.clientTopology.length)
-    beginFrame(w, FrameType.topology)
-    w.blob(plane.clientTopology)
-    this.#stream.send(finishFrame(w))
+    // The client hears of it on its stream for operations.
+    if (this.hello?.lane !== 'bulk') this.#pushSoon(plane)
     this.#proceed()
+  }
+
+  /** While nodes come and go, records follow each other within milliseconds: one of many is enough. */
+  #pushSoon(plane: DataPlane): void {
+    const pauseMs = this.#pushedMs + PUSH_PAUSE_MS - this.#ports.clock.monotonicMs()
+    if (pauseMs <= 0) this.#push(plane)
+    else this.#pushTimer ??= this.#ports.scheduler.after(pauseMs, () => this.#pushNewest())
+  }
+
+  #pushNewest(): void {
+    this.#pushTimer = undefined
+    const plane = this.#ports.dataPlane()
+    if (this.#state === 'open' && plane !== undefined) this.#push(plane)
+  }
+
+  #push(plane: DataPlane): void {
+    this.#pushedMs = this.#ports.clock.monotonicMs()
+    const { topologyFrame } = plane
+    this.#stream.send(this.#stream.copies ? topologyFrame : topologyFrame.slice())
   }
 
   /** The node is about to stop: the client sends its next operations elsewhere. */
@@ -205,9 +228,9 @@ export class ClientSession implements FrameHandler, OutcomeSink {
     return this.#waiting === 0
   }
 
-  /** Whether a large value is on its way. */
+  /** Whether a large value is on its way, or who owns what is still to be told. */
   get isSending(): boolean {
-    return this.#downloads.count > 0
+    return this.#downloads.count > 0 || this.#pushTimer !== undefined
   }
 
   close(): void {
@@ -678,6 +701,8 @@ export class ClientSession implements FrameHandler, OutcomeSink {
     if (this.#state === 'closed') return
     this.#state = 'closed'
     this.#timer?.cancel()
+    this.#pushTimer?.cancel()
+    this.#pushTimer = undefined
     this.#frames.length = 0
     this.#frame = undefined
     for (const staging of [...this.#staging.values()]) staging.giveUp()

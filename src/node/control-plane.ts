@@ -17,7 +17,7 @@ import { CacheError, toCacheError } from '../kernel/errors.ts'
 import type { Log } from '../kernel/log.ts'
 import type { Random } from '../kernel/random.ts'
 import { type BrokenRules, keeps } from '../kernel/rule-switch.ts'
-import { every, type Scheduler, type Timer } from '../kernel/scheduler.ts'
+import type { Scheduler, Timer } from '../kernel/scheduler.ts'
 import { decodeTopology, encodeTopology } from '../topology/codec.ts'
 import { Chain } from '../topology/register/chain.ts'
 import type { ProposalEnd } from '../topology/register/proposals.ts'
@@ -62,7 +62,10 @@ export interface ControlPlanePorts {
   failed(error: CacheError): void
 }
 
+/** While something goes on, or may be about to. */
 const TICK_MS = 100
+/** Nothing has gone on once the topology has stood for so long, and its nodes are there: longer than any wait of the driver's. */
+const QUIET_AFTER_MS = 5_000
 const CONTACT_MS = 500
 /** While the node is not part of the cluster, or knows none. */
 const CONTACT_EAGER_MS = 100
@@ -85,6 +88,8 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
   #register: Register | undefined
   #bootstrap: Bootstrap | undefined
   #timer: Timer | undefined
+  #isTimerQuiet = false
+  #adoptedMs = 0
   #contactDueMs = 0
   #tickPlanned = false
   #closed = false
@@ -128,6 +133,7 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
   /** A verdict on some process changed. */
   livenessChanged(): void {
     this.#reportDeaths()
+    this.#stir()
   }
 
   /** Another node is said to know another topology. */
@@ -202,6 +208,7 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
   /** Fire and forget: what comes of it shows in a later topology. */
   propose(transform: Transform): void {
     this.#suggestions.propose(transform)
+    this.#stir()
   }
 
   /** Resolves with how the proposal ended. */
@@ -209,6 +216,7 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
     return new Promise((resolve) => {
       if (!this.#suggestions.propose(transform, resolve))
         resolve({ kind: 'refused', reason: 'too many proposals are pending' })
+      this.#stir()
     })
   }
 
@@ -311,6 +319,7 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
 
   lost(link: ControlLink, error: CacheError | undefined, peer: PeerWelcome | undefined): void {
     if (peer !== undefined) this.#bootstrap?.lost(peer.nodeId)
+    this.#stir()
     const nodeId =
       peer?.nodeId ??
       this.#chain.topology?.nodes.find((node) => node.address === link.address && node.state !== 'gone')
@@ -394,7 +403,7 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
       send: (voter, message) => this.#links.sendToVoter(voter, message),
       decided: (slot, value) => this.#feed.decided(slot, value, this.#sessions),
     })
-    this.#timer = every(ports.scheduler, TICK_MS, () => this.#tick())
+    this.#armTick(TICK_MS)
     if (kept === undefined) {
       this.#links.update(this.#chain.topology, this.self >= 0)
       this.#perform(this.#bootstrap.start())
@@ -429,6 +438,7 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
         log.error('the topology could not be kept', { reason: toCacheError(error).message })
       })
     }
+    this.#adoptedMs = this.#ports.clock.monotonicMs()
     const { self } = this
     if (this.#admission.adopted(self)) log.error('this process is no member of the cluster any more')
     const { clusterId, epoch } = topology
@@ -449,7 +459,44 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
     }
   }
 
+  /** The tick comes ten times a second while there may be something to do, and else to ask the voters. */
+  #tickLater(): void {
+    const nowMs = this.#ports.clock.monotonicMs()
+    this.#isTimerQuiet = this.#isQuiet(nowMs)
+    this.#armTick(this.#isTimerQuiet ? Math.max(1, this.#contactDueMs - nowMs) : TICK_MS)
+  }
+
+  /** Something happened: there may be more to do. */
+  #stir(): void {
+    if (!this.#isTimerQuiet) return
+    this.#isTimerQuiet = false
+    this.#armTick(TICK_MS)
+  }
+
+  #armTick(delayMs: number): void {
+    this.#timer?.cancel()
+    if (this.#closed) return
+    this.#timer = this.#ports.scheduler.after(delayMs, () => {
+      this.#tick()
+      this.#tickLater()
+    })
+  }
+
+  /** Whether nobody is missing, nothing is proposed, and nothing has changed for a while: what comes next stirs. */
+  #isQuiet(nowMs: number): boolean {
+    const { topology } = this.#chain
+    if (topology?.nodes[this.self]?.state !== 'active' || !this.#suggestions.isEmpty) return false
+    if (nowMs - this.#adoptedMs < QUIET_AFTER_MS || nowMs - this.#contact.contactMs > 2 * CONTACT_MS)
+      return false
+    return topology.nodes.every(
+      ({ nodeId, incarnation, state }) =>
+        state === 'gone' ||
+        (state === 'active' && this.#ports.liveness.verdict(nodeId, incarnation) === 'alive'),
+    )
+  }
+
   #tickSoon(): void {
+    this.#stir()
     if (this.#tickPlanned || this.#closed) return
     this.#tickPlanned = true
     this.#ports.scheduler.endOfTurn(() => {

@@ -10,12 +10,13 @@ import { CacheError } from '../kernel/errors.ts'
 import type { Log } from '../kernel/log.ts'
 import type { MemoryAccount } from '../kernel/memory-account.ts'
 import type { BrokenRules } from '../kernel/rule-switch.ts'
-import { every, type Scheduler, type Timer } from '../kernel/scheduler.ts'
+import { onDemand, type Scheduler, type SleepingTimer } from '../kernel/scheduler.ts'
 import type { Uncompress } from '../replication/atomic-group.ts'
 import type { ClusterPort } from '../replication/cluster-port.ts'
 import { Replicator } from '../replication/replicator.ts'
 import { encodeTopology } from '../topology/codec.ts'
 import type { NodeIndex, Topology } from '../topology/topology.ts'
+import { beginFrame, FrameType, finishFrame } from '../wire/frames.ts'
 import { Dispatcher } from './dispatcher.ts'
 import { Handovers } from './handovers.ts'
 import type { NodeOptions } from './options.ts'
@@ -45,8 +46,9 @@ export interface DataPlanePorts {
 export class DataPlane {
   readonly clusterId: string
   #topology: Topology
-  /** Encoded when somebody asks for it. */
+  /** Encoded when somebody asks for it, once for all clients. */
   #clientTopology: Uint8Array | undefined
+  #topologyFrame: Uint8Array | undefined
   #nodeTopology: Uint8Array
   readonly engine: Engine
   readonly replicator: Replicator
@@ -55,10 +57,12 @@ export class DataPlane {
   /** For values that clients are uploading. */
   readonly uploadRoom: UploadRoom
   readonly #ports: DataPlanePorts
-  readonly #timer: Timer
+  readonly #maintenance: SleepingTimer
   readonly #handovers: Handovers
   #self: NodeIndex
   #slices = 0
+  /** The slices that ran last found something to do. */
+  #isBusy = false
   #closed = false
 
   /** @param self this node's position in the topology; −1: it has no role. */
@@ -71,6 +75,7 @@ export class DataPlane {
     this.clusterId = topology.clusterId
     this.#nodeTopology = encodeTopology(topology, 'node')
     this.engine = new Engine({ hashKey: topology.hashKey, memory })
+    this.#maintenance = onDemand(scheduler, MAINTENANCE_MS, () => this.maintain())
     this.replicator = new Replicator(
       {
         engine: this.engine,
@@ -80,6 +85,7 @@ export class DataPlane {
         log,
         uncompress,
         removed: (regionId, why) => this.counters.removed(regionId, why),
+        changed: () => this.#maintenance.wake(),
         cluster: ports.cluster,
         brokenRules: ports.brokenRules,
       },
@@ -106,7 +112,6 @@ export class DataPlane {
       },
       new ByteWriter(4096),
     )
-    this.#timer = every(scheduler, MAINTENANCE_MS, () => this.#maintain())
     this.#handovers = new Handovers({
       scheduler,
       topology: () => this.#topology,
@@ -125,6 +130,18 @@ export class DataPlane {
     return this.#clientTopology
   }
 
+  /** The frame TOPOLOGY, for all clients the same: who sends it must leave its bytes alone. */
+  get topologyFrame(): Uint8Array {
+    if (this.#topologyFrame === undefined) {
+      const { clientTopology } = this
+      const w = new ByteWriter(16 + clientTopology.length)
+      beginFrame(w, FrameType.topology)
+      w.blob(clientTopology)
+      this.#topologyFrame = finishFrame(w)
+    }
+    return this.#topologyFrame
+  }
+
   get nodeTopology(): Uint8Array {
     return this.#nodeTopology
   }
@@ -139,8 +156,10 @@ export class DataPlane {
     this.#topology = topology
     this.#self = self
     this.#clientTopology = undefined
+    this.#topologyFrame = undefined
     this.#nodeTopology = encoded
     this.replicator.adopt(topology, self)
+    this.#handovers.adopted()
   }
 
   /** Figures of one region on this node; `entries` and `bytes` count what this node is primary of. */
@@ -157,17 +176,24 @@ export class DataPlane {
     }
   }
 
-  close(): void {
-    this.#closed = true
-    this.#timer.cancel()
-    this.#handovers.close()
-    this.replicator.close()
-  }
-
-  #maintain(): void {
-    if (this.#slices > 0) return
+  /**
+   * Expires, evicts and compacts what is due. It follows each change by itself; call it now and then besides, for what only time or
+   * the memory of the process brings about. @returns whether it is worth doing again soon
+   */
+  maintain(): boolean {
+    if (this.#slices > 0) return true
+    this.#isBusy = false
     this.#slices = SLICES_PER_RUN
     this.#slice()
+    if (this.#isBusy) this.#maintenance.wake()
+    return this.#isBusy
+  }
+
+  close(): void {
+    this.#closed = true
+    this.#maintenance.cancel()
+    this.#handovers.close()
+    this.replicator.close()
   }
 
   #slice(): void {
@@ -178,6 +204,7 @@ export class DataPlane {
     const compacting = this.engine.maintain(COMPACTION_BYTES_PER_SLICE)
     const more = expired === EXPIRIES_PER_SLICE || evicted === EVICTIONS_PER_SLICE || compacting
     this.#slices = more ? this.#slices - 1 : 0
+    this.#isBusy ||= expired > 0 || evicted > 0 || compacting
     if (this.#slices > 0) this.#ports.scheduler.nextTurn(() => this.#slice())
   }
 }

@@ -9,7 +9,7 @@
  * succeed is tried again.
  */
 
-import { every, type Scheduler, type Timer } from '../kernel/scheduler.ts'
+import { onDemand, type Scheduler, type SleepingTimer } from '../kernel/scheduler.ts'
 import { wantedHandover } from '../rebalance/plan.ts'
 import { progressOf } from '../rebalance/progress.ts'
 import { wantedPlacement } from '../topology/placement.ts'
@@ -32,7 +32,7 @@ const PATIENCE = 300
 
 export class Handovers {
   readonly #ports: HandoverPorts
-  readonly #timer: Timer
+  readonly #timer: SleepingTimer
   #seen: Topology | undefined
   #pending: (readonly [partition: number, node: NodeIndex])[] = []
   #isCopying = false
@@ -40,28 +40,40 @@ export class Handovers {
 
   constructor(ports: HandoverPorts) {
     this.#ports = ports
-    this.#timer = every(ports.scheduler, INTERVAL_MS, () => this.#step())
+    this.#timer = onDemand(ports.scheduler, INTERVAL_MS, () => this.#step())
+    this.#timer.wake()
+  }
+
+  /** There is a newer topology. */
+  adopted(): void {
+    this.#timer.wake()
   }
 
   close(): void {
     this.#timer.cancel()
   }
 
-  #step(): void {
+  /** @returns whether to go on */
+  #step(): boolean {
     const topology = this.#ports.topology()
     if (topology !== this.#seen) {
       this.#seen = topology
       this.#pending = pendingHandovers(topology, this.#ports.self())
       this.#isCopying = progressOf(topology).copiesLeft > 0
     }
-    if (!this.#isCopying || this.#pending.length === 0) this.#waited = 0
-    else if (++this.#waited < PATIENCE) return
+    if (this.#pending.length === 0) {
+      this.#waited = 0
+      return false
+    }
+    if (!this.#isCopying) this.#waited = 0
+    else if (++this.#waited < PATIENCE) return true
     const most = this.#isCopying ? 1 : MOVES_MAX
     let begun = 0
     for (const [partition, node] of this.#pending) {
-      if (begun === most) return
+      if (begun === most) break
       if (this.#ports.move(partition, node)) begun++
     }
+    return true
   }
 }
 

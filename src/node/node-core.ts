@@ -486,6 +486,7 @@ export class NodeCore implements PeerLinkHandler {
   #observe(): void {
     const { processBytes } = this.#ports
     if (processBytes !== undefined) this.memory.observe(processBytes())
+    this.#plane?.maintain()
     for (const session of this.#sessions) session.sweep()
     this.#checkSilence()
   }

@@ -42,6 +42,11 @@ export class Suggestions {
     return this.#ranking()[0]
   }
 
+  /** Whether nothing is pending. */
+  get isEmpty(): boolean {
+    return this.#proposals.size === 0
+  }
+
   /** @returns false when too many are pending. */
   propose(transform: Transform, ended?: (end: ProposalEnd) => void): boolean {
     const taken = this.#proposals.add(transform, this.#ports.clock.monotonicMs(), ended)

@@ -7,6 +7,7 @@
 import type { Engine } from '../engine/engine.ts'
 import type { NodeIndex } from '../topology/topology.ts'
 import {
+  COMPARES_PER_FRAME,
   type Compare,
   type Compared,
   CompareStatus,
@@ -37,17 +38,22 @@ export class AntiEntropy {
     this.#ports = ports
   }
 
-  /** Compares the next of this node's partitions, as many as are due in `elapsedMs`. */
+  /** Compares the next of this node's partitions, as many as are due in `elapsedMs`, in one frame to each member. */
   tick(primaries: readonly Replica[], elapsedMs: number): void {
     if (primaries.length === 0) return
     const count = Math.min(primaries.length, Math.ceil((primaries.length * elapsedMs) / COMPARE_EVERY_MS))
+    const compares = new Map<PeerLog, Compare[]>()
     for (let i = 0; i < count; i++) {
       this.#next = (this.#next + 1) % primaries.length
-      this.compare(primaries[this.#next] as Replica)
+      this.#collect(primaries[this.#next] as Replica, compares)
+    }
+    for (const [peer, list] of compares) {
+      for (let at = 0; at < list.length; at += COMPARES_PER_FRAME)
+        peer.send(encodeCompare(list.slice(at, at + COMPARES_PER_FRAME)))
     }
   }
 
-  compare(replica: Replica): void {
+  #collect(replica: Replica, compares: Map<PeerLog, Compare[]>): void {
     for (const member of replica.members) {
       if (member.state !== 'following') continue
       const peer = this.#ports.peer(member.node)
@@ -56,12 +62,18 @@ export class AntiEntropy {
       if (peer === undefined || member.sent !== replica.lastSequence) continue
       const { partition, partitionEpoch, lastSequence } = replica
       const digests = this.#ports.engine.digest(partition)
-      peer.send(encodeCompare({ partition, partitionEpoch, lastSequence, digests }))
+      const list = compares.get(peer) ?? []
+      compares.set(peer, list)
+      list.push({ partition, partitionEpoch, lastSequence, digests })
     }
   }
 
   /** A backup's answer to its primary. */
-  answer(from: NodeIndex, compare: Compare): Uint8Array {
+  answer(from: NodeIndex, compares: readonly Compare[]): Uint8Array {
+    return encodeCompared(compares.map((compare) => this.#compared(from, compare)))
+  }
+
+  #compared(from: NodeIndex, compare: Compare): Compared {
     const { partition, partitionEpoch, lastSequence } = compare
     const replica = this.#ports.replica(partition)
     const name = { partition, partitionEpoch, lastSequence }
@@ -70,10 +82,14 @@ export class AntiEntropy {
       replica.primary === from &&
       replica.partitionEpoch === partitionEpoch &&
       replica.lastSequence === lastSequence
-    if (!isAlike) return encodeCompared({ ...name, status: CompareStatus.elsewhere, low: 0, high: 0 })
+    if (!isAlike) return { ...name, status: CompareStatus.elsewhere, low: 0, high: 0 }
     const { low, high } = differing(compare.digests, this.#ports.engine.digest(partition))
-    const status = low === 0 && high === 0 ? CompareStatus.equal : CompareStatus.differs
-    return encodeCompared({ ...name, status, low, high })
+    return {
+      ...name,
+      status: low === 0 && high === 0 ? CompareStatus.equal : CompareStatus.differs,
+      low,
+      high,
+    }
   }
 
   answered(node: NodeIndex, compared: Compared): void {

@@ -13,7 +13,7 @@ import { CacheError } from '../kernel/errors.ts'
 import type { Log } from '../kernel/log.ts'
 import type { MemoryAccount } from '../kernel/memory-account.ts'
 import { type BrokenRules, keeps } from '../kernel/rule-switch.ts'
-import { every, type Scheduler, type Timer } from '../kernel/scheduler.ts'
+import { every, onDemand, type Scheduler, type SleepingTimer, type Timer } from '../kernel/scheduler.ts'
 import type { Durability, NodeIndex, PartitionRecord, RegionRecord, Topology } from '../topology/topology.ts'
 import { FrameType } from '../wire/frames.ts'
 import type { Ack, ReplicaPosition } from '../wire/peer-frames.ts'
@@ -74,6 +74,8 @@ export interface ReplicatorPorts {
   readonly log: Log
   readonly uncompress: Uncompress
   removed(regionId: number, why: 'evicted' | 'expired'): void
+  /** Something was logged or followed: the engine holds something else. Called for each, so it must cost nothing. */
+  changed?(): void
   /** Undefined: the topology never changes. */
   readonly cluster?: ClusterPort | undefined
   /** Rules that a test breaks. */
@@ -91,8 +93,13 @@ export interface ReplicationCounters {
   repairs: number
 }
 
+/** What waits past its deadline is told so at most this much later. */
 const WAIT_SWEEP_MS = 50
+/** A node that is out of touch looks this often whether it still is. */
+const QUARANTINE_CHECK_MS = 50
 const HEARTBEAT_MS = 250
+/** Replicas are compared at every so many heartbeats: few larger frames cost less than many small ones. */
+const COMPARE_HEARTBEATS = 4
 const SESSION_SWEEP_MS = 5000
 /** Replicas that nobody waits for get their copies at most this much later, in milliseconds. */
 const LAZY_MS = 4
@@ -142,11 +149,16 @@ export class Replicator {
   #lazyTimer: Timer | undefined
   #closed = false
   readonly #timers: Timer[] = []
+  /** Runs while something waits. */
+  readonly #sweep: SleepingTimer
+  #heartbeats = 0
+  #quarantineTimer: Timer | undefined
 
   constructor(ports: ReplicatorPorts, options: ReplicationOptions) {
     this.#ports = ports
     this.#options = options
     const { engine, clock, scheduler, memory } = ports
+    this.#sweep = onDemand(scheduler, WAIT_SWEEP_MS, () => this.#sweepWaiting())
     this.operations = new OperationTable({
       idleMs: 2 * options.timeoutMaxMs,
       bytesMax: memory.limitBytes / 8,
@@ -208,8 +220,10 @@ export class Replicator {
       applier: this.applier,
       stages: this.inbox,
       clock,
-      keep: (replica, bytes, start, end, versionEpoch, large) =>
-        this.#kept.followed(replica, bytes, start, end, versionEpoch, large),
+      keep: (replica, bytes, start, end, versionEpoch, large) => {
+        ports.changed?.()
+        this.#kept.followed(replica, bytes, start, end, versionEpoch, large)
+      },
     })
     this.proposals = new Proposals(scheduler, (transform) => cluster.propose(transform))
     this.leadership = new Leadership({
@@ -294,10 +308,10 @@ export class Replicator {
       rolledBack: (replica, writes) => this.#rolledBack(replica, writes),
     })
     this.#timers.push(
-      every(scheduler, WAIT_SWEEP_MS, () => this.#sweepWaiting()),
       every(scheduler, HEARTBEAT_MS, () => this.#heartbeat()),
       every(scheduler, SESSION_SWEEP_MS, () => this.operations.sweep(clock.monotonicMs())),
     )
+    this.#armQuarantine(QUARANTINE_CHECK_MS)
   }
 
   get topology(): Topology | undefined {
@@ -411,7 +425,8 @@ export class Replicator {
         this.syncs.answered(node, decodeSyncState(new ByteReader(body, 1)))
         return
       case FrameType.compared:
-        this.antiEntropy.answered(node, decodeCompared(new ByteReader(body, 1)))
+        for (const compared of decodeCompared(new ByteReader(body, 1)))
+          this.antiEntropy.answered(node, compared)
         return
       default:
         throw new CacheError('PROTOCOL_ERROR', `unexpected frame type 0x${(body[0] ?? 0).toString(16)}`)
@@ -487,6 +502,8 @@ export class Replicator {
   close(): void {
     this.#closed = true
     for (const timer of this.#timers) timer.cancel()
+    this.#sweep.cancel()
+    this.#quarantineTimer?.cancel()
     this.#lazyTimer?.cancel()
     this.leadership.close()
     this.syncs.close()
@@ -506,6 +523,7 @@ export class Replicator {
   }
 
   #logged(replica: Replica, effect: Uint8Array, effectBytes: number, staged: StagedValue | undefined): void {
+    this.#ports.changed?.()
     if (this.#kept.ordered(replica, effect, effectBytes, staged)) this.#flushLater()
     if (replica.quorum === 1) {
       replica.advance()
@@ -644,6 +662,7 @@ export class Replicator {
    * Messages are what replication costs.
    */
   #awaited(replica: Replica, by: Durability): void {
+    this.#sweep.wake()
     let needed = by === 'all' ? replica.members.length : by === 'quorum' ? replica.quorum - 1 : 0
     const nowMs = this.#ports.clock.monotonicMs()
     for (const member of replica.members) {
@@ -658,6 +677,7 @@ export class Replicator {
 
   /** Sends each member a frame at the end of this turn: records that are due, or an empty one. */
   #probe(replica: Replica): void {
+    this.#sweep.wake()
     for (const member of replica.members) {
       const peer = this.#peers[member.node]
       if (peer === undefined) continue
@@ -688,12 +708,31 @@ export class Replicator {
     })
   }
 
-  #sweepWaiting(): void {
+  /** @returns whether anything still waits */
+  #sweepWaiting(): boolean {
     const nowMs = this.#ports.clock.monotonicMs()
-    // Looked at here and not with each operation: it need not be exact, and reading the clock costs as much as a lookup.
-    this.#quarantined = nowMs - this.#cluster.voterContactMs() > this.#quarantineAfterMs
-    for (const replica of this.#primaries) if (replica.waiting > 0) replica.expire(nowMs)
+    let isAwaited = false
+    for (const replica of this.#primaries) {
+      if (replica.waiting === 0) continue
+      replica.expire(nowMs)
+      isAwaited ||= replica.waiting > 0
+    }
     this.reads.expire(nowMs)
+    return isAwaited || this.reads.waiting > 0
+  }
+
+  /**
+   * Looked at here and not with each operation, for reading the clock costs as much as a lookup: in the moment in which the contact
+   * that was known last has grown too old, and often while it is.
+   */
+  #checkQuarantine(): void {
+    const silentMs = this.#ports.clock.monotonicMs() - this.#cluster.voterContactMs()
+    this.#quarantined = silentMs > this.#quarantineAfterMs
+    this.#armQuarantine(this.#quarantined ? QUARANTINE_CHECK_MS : this.#quarantineAfterMs - silentMs + 1)
+  }
+
+  #armQuarantine(delayMs: number): void {
+    this.#quarantineTimer = this.#ports.scheduler.after(delayMs, () => this.#checkQuarantine())
   }
 
   #heartbeat(): void {
@@ -710,7 +749,8 @@ export class Replicator {
     }
     this.leadership.tick(this.#primaries)
     this.syncs.tick()
-    this.antiEntropy.tick(this.#primaries, HEARTBEAT_MS)
+    this.#heartbeats = (this.#heartbeats + 1) % COMPARE_HEARTBEATS
+    if (this.#heartbeats === 0) this.antiEntropy.tick(this.#primaries, COMPARE_HEARTBEATS * HEARTBEAT_MS)
     this.#roles.dropSoon()
     this.#clearDropped()
   }

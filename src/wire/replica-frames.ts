@@ -298,23 +298,32 @@ export interface Compare {
   readonly digests: Uint32Array
 }
 
-export function encodeCompare(compare: Compare): Uint8Array {
-  const w = new ByteWriter(640)
+/** Comparisons in one frame at most. */
+export const COMPARES_PER_FRAME = 64
+
+export function encodeCompare(compares: readonly Compare[]): Uint8Array {
+  const w = new ByteWriter(64 + 640 * compares.length)
   beginFrame(w, FrameType.compare)
-  w.varint(compare.partition)
-  w.varint(compare.partitionEpoch)
-  w.uint48(compare.lastSequence)
-  writeDigests(w, compare.digests)
+  for (const compare of compares) {
+    w.varint(compare.partition)
+    w.varint(compare.partitionEpoch)
+    w.uint48(compare.lastSequence)
+    writeDigests(w, compare.digests)
+  }
   return finishFrame(w)
 }
 
-export function decodeCompare(r: ByteReader): Compare {
-  return {
-    partition: r.varint(),
-    partitionEpoch: r.varint(),
-    lastSequence: r.uint48(),
-    digests: readDigests(r),
+export function decodeCompare(r: ByteReader): Compare[] {
+  const compares: Compare[] = []
+  while (r.remaining > 0) {
+    compares.push({
+      partition: r.varint(),
+      partitionEpoch: r.varint(),
+      lastSequence: r.uint48(),
+      digests: readDigests(r),
+    })
   }
+  return compares
 }
 
 export const CompareStatus = { equal: 0, differs: 1, elsewhere: 2 } as const
@@ -329,25 +338,31 @@ export interface Compared {
   readonly high: number
 }
 
-export function encodeCompared(compared: Compared): Uint8Array {
-  const w = new ByteWriter(64)
+export function encodeCompared(all: readonly Compared[]): Uint8Array {
+  const w = new ByteWriter(64 + 32 * all.length)
   beginFrame(w, FrameType.compared)
-  w.varint(compared.partition)
-  w.varint(compared.partitionEpoch)
-  w.uint48(compared.lastSequence)
-  w.uint8(compared.status)
-  w.uint32(compared.low)
-  w.uint32(compared.high)
+  for (const compared of all) {
+    w.varint(compared.partition)
+    w.varint(compared.partitionEpoch)
+    w.uint48(compared.lastSequence)
+    w.uint8(compared.status)
+    w.uint32(compared.low)
+    w.uint32(compared.high)
+  }
   return finishFrame(w)
 }
 
-export function decodeCompared(r: ByteReader): Compared {
-  return {
-    partition: r.varint(),
-    partitionEpoch: r.varint(),
-    lastSequence: r.uint48(),
-    status: r.uint8(),
-    low: r.uint32(),
-    high: r.uint32(),
+export function decodeCompared(r: ByteReader): Compared[] {
+  const all: Compared[] = []
+  while (r.remaining > 0) {
+    all.push({
+      partition: r.varint(),
+      partitionEpoch: r.varint(),
+      lastSequence: r.uint48(),
+      status: r.uint8(),
+      low: r.uint32(),
+      high: r.uint32(),
+    })
   }
+  return all
 }

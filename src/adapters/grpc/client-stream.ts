@@ -2,7 +2,7 @@
  * The dialling end of an Exchange stream. A connection belongs to one stream: it is opened with it and closed with it. That
  * keeps lanes and services apart, reports a refused connection at once, and makes an abort release everything.
  *
- * HTTP/2 pings find a node that hangs or was cut off within `KEEPALIVE_TIME_MS + KEEPALIVE_TIMEOUT_MS`.
+ * Pings find a node that hangs or was cut off (keepalive.ts).
  */
 
 import {
@@ -19,20 +19,19 @@ import type { DialOptions, FrameHandler } from '../../wire/transport.ts'
 import {
   DATA_FRAME_BYTES_MAX,
   EXCHANGE_PATHS,
-  KEEPALIVE_TIME_MS,
   KEEPALIVE_TIMEOUT_MS,
   WINDOW_BYTES,
 } from './channel-options.ts'
 import { ExchangeStream } from './exchange-stream.ts'
+import type { Watched } from './keepalive.ts'
 import { errorOfStatus } from './status.ts'
 
 const CONNECT_TIMEOUT_MS = 1_000
 
-export class GrpcClientStream extends ExchangeStream {
+export class GrpcClientStream extends ExchangeStream implements Watched {
   readonly #address: string
   readonly #onClosed: (stream: GrpcClientStream) => void
   #session: ClientHttp2Session | undefined
-  #keepalive: NodeJS.Timeout | undefined
   #pingDeadline: NodeJS.Timeout | undefined
   /** The status the node ended the stream with, once it has. */
   #status: { readonly code: number; readonly details: string } | undefined
@@ -78,7 +77,6 @@ export class GrpcClientStream extends ExchangeStream {
   }
 
   protected override released(): void {
-    clearInterval(this.#keepalive)
     clearTimeout(this.#pingDeadline)
     this.#session?.destroy()
     this.#onClosed(this)
@@ -132,7 +130,6 @@ export class GrpcClientStream extends ExchangeStream {
       const message = `no connection to ${this.#address} within ${timeoutMs} ms: is the node running and reachable?`
       this.abort(new CacheError('UNAVAILABLE', message, { node: this.#address, failure: 'timeout' }))
     })
-    this.#keepalive = setInterval(() => this.#ping(session), KEEPALIVE_TIME_MS)
   }
 
   /** The node accepts a stream by sending its headers. */
@@ -158,8 +155,16 @@ export class GrpcClientStream extends ExchangeStream {
     }
   }
 
-  #ping(session: ClientHttp2Session): void {
-    if (session.destroyed || session.connecting || this.#pingDeadline !== undefined) return
+  takeHeard(): boolean {
+    const { heard } = this
+    this.heard = false
+    return heard
+  }
+
+  ping(): void {
+    const session = this.#session
+    if (session === undefined || session.destroyed || session.connecting || this.#pingDeadline !== undefined)
+      return
     this.#pingDeadline = setTimeout(() => {
       const message = `${this.#address} did not answer a ping within ${KEEPALIVE_TIMEOUT_MS} ms`
       this.abort(new CacheError('UNAVAILABLE', message, { node: this.#address, failure: 'timeout' }))
@@ -167,6 +172,7 @@ export class GrpcClientStream extends ExchangeStream {
     session.ping(() => {
       clearTimeout(this.#pingDeadline)
       this.#pingDeadline = undefined
+      this.heard = true
     })
   }
 }

@@ -29,6 +29,8 @@ type State = 'connecting' | 'open' | 'closing' | 'aborted' | 'closed'
 export abstract class ExchangeStream implements FrameStream {
   readonly copies = true
   protected state: State
+  /** Something arrived. */
+  protected heard = false
   /** Why this side gave up; reported instead of what that causes. */
   protected failure: CacheError | undefined
   #stream: Http2Stream | undefined
@@ -113,6 +115,7 @@ export abstract class ExchangeStream implements FrameStream {
     this.#stream = stream
     this.#handler = handler
     stream.on('data', (chunk: Buffer) => {
+      this.heard = true
       if (this.state === 'closing') return
       this.#reads.arrived(chunk)
       this.#reader.push(chunk)
