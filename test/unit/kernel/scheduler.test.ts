@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { every, type Scheduler } from '../../../src/kernel/scheduler.ts'
+import { every, onDemand, type Scheduler } from '../../../src/kernel/scheduler.ts'
 
 /** Runs timers by hand, so that each step is seen. */
 class ManualScheduler implements Scheduler {
@@ -60,5 +60,25 @@ describe('every', () => {
     expect(scheduler.fire()).toBe(true)
     expect(scheduler.timers).toHaveLength(0)
     expect(runs).toBe(1)
+  })
+})
+
+describe('onDemand', () => {
+  it('arms nothing until it is woken, and again only while the task asks for it', () => {
+    const scheduler = new ManualScheduler()
+    let left = 2
+    const timer = onDemand(scheduler, 100, () => --left > 0)
+    expect(scheduler.timers).toHaveLength(0)
+    timer.wake()
+    timer.wake()
+    expect(scheduler.timers).toHaveLength(1)
+    expect(scheduler.fire()).toBe(true)
+    expect(scheduler.fire()).toBe(true)
+    expect(scheduler.timers).toHaveLength(0)
+    timer.wake()
+    timer.cancel()
+    timer.wake()
+    expect(scheduler.fire()).toBe(false)
+    expect(scheduler.timers).toHaveLength(0)
   })
 })
