@@ -19,6 +19,7 @@ import { NamespaceNetwork } from '../test/chaos/network/namespace-network.ts'
 import type { ChaosNetwork, End } from '../test/chaos/network/network.ts'
 import { RemoteProcess } from '../test/chaos/remote.ts'
 import { table } from '../test/chaos/report/report.ts'
+import { runCommand } from './command.ts'
 import { analyse, type FailoverFigures, type Injection } from './failover/analysis.ts'
 import type { DriverMethods } from './failover/messages.ts'
 import {
@@ -27,7 +28,6 @@ import {
   parseOptions,
   type TargetName,
   USAGE,
-  UsageError,
 } from './failover/options.ts'
 import { RedisTarget, waiter } from './failover/redis-target.ts'
 import { RingcacheTarget } from './failover/ringcache-target.ts'
@@ -50,20 +50,11 @@ interface Result {
 }
 
 /** @returns the exit code: 0; 1 when a cluster did not heal; 2 for wrong arguments. */
-export async function run(args: readonly string[]): Promise<number> {
-  let options: FailoverOptions | 'help'
-  try {
-    options = parseOptions(args)
-  } catch (error) {
-    if (!(error instanceof UsageError)) throw error
-    console.error(`${error.message}\n\n${USAGE}`)
-    return 2
-  }
-  if (options === 'help') {
-    console.log(USAGE)
-    return 0
-  }
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130))
+export function run(args: readonly string[]): Promise<number> {
+  return runCommand(args, { usage: USAGE, parse: parseOptions, run: measureAll })
+}
+
+async function measureAll(options: FailoverOptions): Promise<number> {
   const results: Result[] = []
   for (const name of options.targets) {
     for (const fault of options.faults) results.push(await measure(name, fault, options))

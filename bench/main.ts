@@ -13,6 +13,7 @@ const BENCHES: Readonly<Record<string, () => Promise<Bench>>> = {
   'hit-ratio': () => import('./hit-ratio.ts'),
   idle: () => import('./idle.ts'),
   peers: () => import('./peers.ts'),
+  rebalance: () => import('./rebalance.ts'),
 }
 
 const [name = '', ...args] = process.argv.slice(2)

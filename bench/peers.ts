@@ -10,12 +10,13 @@
 import { writeFileSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { resolve } from 'node:path'
+import { runCommand } from './command.ts'
 import { findAvailable } from './peers/availability.ts'
 import { type JobOptions, runJob } from './peers/jobs.ts'
 import { measureLargeValues } from './peers/large-cells.ts'
 import { libraryVersion } from './peers/library.ts'
 import type { Measurement } from './peers/measure.ts'
-import { type PeersOptions, parseOptions, USAGE, UsageError } from './peers/options.ts'
+import { type PeersOptions, parseOptions, USAGE } from './peers/options.ts'
 import type { PeerName, ServerKind, Servers, WorkloadName } from './peers/peer.ts'
 import { busyCores } from './peers/process-usage.ts'
 import { topFunctions } from './peers/profile.ts'
@@ -31,30 +32,19 @@ const BUSY_LOOK_MS = 500
 const BUSY_CORES_MAX = 0.2
 
 /** @returns the exit code: 0; 1 when a cell failed or a value was wrong; 2 for wrong arguments. */
-export async function run(args: readonly string[]): Promise<number> {
-  let options: PeersOptions | 'help'
-  try {
-    options = parseOptions(args)
-  } catch (error) {
-    if (!(error instanceof UsageError)) throw error
-    console.error(`${error.message}\n\n${USAGE}`)
-    return 2
-  }
-  if (options === 'help') {
-    console.log(USAGE)
-    return 0
-  }
-  const bench = new PeersBench(options)
-  const interrupted = (): void => process.exit(130) // servers end with this process
-  process.once('SIGINT', interrupted)
-  process.once('SIGTERM', interrupted)
-  try {
-    return await bench.run()
-  } finally {
-    process.off('SIGINT', interrupted)
-    process.off('SIGTERM', interrupted)
-    await bench.stop()
-  }
+export function run(args: readonly string[]): Promise<number> {
+  return runCommand(args, {
+    usage: USAGE,
+    parse: parseOptions,
+    run: async (options) => {
+      const bench = new PeersBench(options)
+      try {
+        return await bench.run()
+      } finally {
+        await bench.stop()
+      }
+    },
+  })
 }
 
 class PeersBench {

@@ -2,6 +2,7 @@
 
 import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
+import { UsageError, wholeNumberOf } from '../command.ts'
 
 export type TargetName = 'ringcache' | 'redis' | 'redis-2s'
 export type FaultKind = 'kill' | 'stop' | 'cut'
@@ -22,8 +23,6 @@ export interface FailoverOptions {
   readonly json: string | undefined
   readonly logFolder: string | undefined
 }
-
-export class UsageError extends Error {}
 
 const TARGETS: readonly TargetName[] = ['ringcache', 'redis', 'redis-2s']
 const KINDS: readonly FaultKind[] = ['kill', 'stop', 'cut']
@@ -72,12 +71,13 @@ export function parseOptions(args: readonly string[]): FailoverOptions | 'help' 
     throw new UsageError(error instanceof Error ? error.message : String(error))
   }
   if (values['help'] === true) return 'help'
+  const given = (name: string): string | undefined => {
+    const value = values[name]
+    return typeof value === 'string' ? value : undefined
+  }
   const number = (name: string, otherwise: number, min: number, max: number): number => {
-    const given = values[name]
-    const value = given === undefined ? otherwise : Number(given)
-    if (!Number.isInteger(value) || value < min || value > max)
-      throw new UsageError(`--${name} ${String(given)}: give a whole number from ${min} to ${max}`)
-    return value
+    const text = given(name)
+    return text === undefined ? otherwise : wholeNumberOf(text, `--${name}`, min, max)
   }
   const chosen = <T extends string>(
     name: string,
@@ -93,10 +93,6 @@ export function parseOptions(args: readonly string[]): FailoverOptions | 'help' 
         if (found === undefined) throw new UsageError(`--${name} ${word}: choose of ${allowed.join(', ')}`)
         return found
       })
-  }
-  const given = (name: string): string | undefined => {
-    const value = values[name]
-    return typeof value === 'string' ? value : undefined
   }
   return {
     targets: chosen('target', TARGETS, ['ringcache']),

@@ -2,6 +2,7 @@
 
 import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
+import { numberOf, UsageError, wholeNumberOf } from '../command.ts'
 import { PEER_NAMES, type PeerName, WORKLOAD_NAMES, type WorkloadName } from './peer.ts'
 import { PORTS_USED } from './registry.ts'
 import { isBatch } from './workload.ts'
@@ -26,8 +27,6 @@ export interface PeersOptions {
   readonly profileFolder: string | undefined
   readonly install: boolean
 }
-
-export class UsageError extends Error {}
 
 const SINGLE_CONCURRENCY = [1, 32, 256, 1024] as const
 const BATCH_CONCURRENCY = [1, 8] as const
@@ -59,8 +58,8 @@ export function parseOptions(args: readonly string[]): PeersOptions | 'help' {
   const against = list(values.against, PEER_NAMES.slice(1), '--against') ?? PEER_NAMES.slice(1)
   const concurrency = values.concurrency
     ?.flatMap(split)
-    .map((text) => whole(text, '--concurrency', 1, 65_536))
-  const seconds = number(values.seconds ?? (quick ? '0.5' : '3'), '--seconds', 0.05, 3_600)
+    .map((text) => wholeNumberOf(text, '--concurrency', 1, 65_536))
+  const seconds = numberOf(values.seconds ?? (quick ? '0.5' : '3'), '--seconds', 0.05, 3_600)
   return {
     peers: values['without-ringcache'] ? against : ['ringcache', ...against],
     workloads: WORKLOAD_NAMES.filter((name) => workloads.includes(name)),
@@ -72,10 +71,10 @@ export function parseOptions(args: readonly string[]): PeersOptions | 'help' {
     },
     seconds,
     warmupSeconds: Math.min(2, seconds),
-    soakSeconds: whole(values['soak-seconds'] ?? '60', '--soak-seconds', 4, 86_400),
-    passes: whole(values.passes ?? (quick ? '1' : '2'), '--passes', 1, 100),
-    keys: whole(values.keys ?? (quick ? '10000' : '100000'), '--keys', 1_000, 10_000_000),
-    portBase: whole(values['port-base'] ?? '7700', '--port-base', 1_024, 65_535 - PORTS_USED),
+    soakSeconds: wholeNumberOf(values['soak-seconds'] ?? '60', '--soak-seconds', 4, 86_400),
+    passes: wholeNumberOf(values.passes ?? (quick ? '1' : '2'), '--passes', 1, 100),
+    keys: wholeNumberOf(values.keys ?? (quick ? '10000' : '100000'), '--keys', 1_000, 10_000_000),
+    portBase: wholeNumberOf(values['port-base'] ?? '7700', '--port-base', 1_024, 65_535 - PORTS_USED),
     json: values.json,
     profileFolder: values.profile === undefined ? undefined : resolve(values.profile),
     install: !values['no-install'],
@@ -122,18 +121,4 @@ function list<T extends string>(
     if (found === undefined) throw new UsageError(`${option} ${name}: choose of ${allowed.join(', ')}`)
     return found
   })
-}
-
-function number(text: string, option: string, min: number, max: number): number {
-  const value = Number(text)
-  if (text.trim() === '' || !(value >= min && value <= max)) {
-    throw new UsageError(`${option} ${text}: give a number from ${min} to ${max}`)
-  }
-  return value
-}
-
-function whole(text: string, option: string, min: number, max: number): number {
-  const value = number(text, option, min, max)
-  if (!Number.isInteger(value)) throw new UsageError(`${option} ${text}: give a whole number`)
-  return value
 }

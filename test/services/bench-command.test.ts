@@ -8,6 +8,8 @@ import { findAvailable } from '../../bench/peers/availability.ts'
 import { PEER_NAMES } from '../../bench/peers/peer.ts'
 import type { Report } from '../../bench/peers/report.ts'
 import { run } from '../../bench/peers.ts'
+import type { RebalanceReport } from '../../bench/rebalance/report.ts'
+import { run as runRebalance } from '../../bench/rebalance.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'ringcache-bench-test-'))
 const { available } = await findAvailable(PEER_NAMES, true)
@@ -65,5 +67,35 @@ describe('bench peers', () => {
     errors.mockClear()
     expect(await run(args)).toBe(2)
     expect(String(errors.mock.calls[0]?.[0])).toMatch(message)
+  })
+})
+
+describe('bench rebalance', () => {
+  it('grows a cluster to five nodes and back, and names the limits that do not hold', {
+    timeout: 120_000,
+  }, async () => {
+    const file = join(folder, 'rebalance.json')
+    const size = ['--entries', '2000', '--partitions', '16', '--rate', '500', '--seconds', '0.5']
+    const code = await runRebalance([...size, '--port-base', '7960', '--move-timeout', '60', '--json', file])
+    const report = JSON.parse(readFileSync(file, 'utf8')) as RebalanceReport
+    expect(report.phases.map(({ name }) => name)).toEqual([
+      ...['warm-up', 'before', 'start', 'grow', 'five', 'shrink', 'after'],
+    ])
+    expect(report.errors).toEqual({})
+    for (const phase of report.phases) expect(phase.p50Us).toBeLessThanOrEqual(phase.p99Us)
+    const [grow, shrink] = report.moves
+    expect(grow?.loads).toHaveLength(5)
+    expect(shrink?.loads.map(({ copies }) => copies)).toEqual([16, 16, 16])
+    for (const move of report.moves) {
+      expect(move.isWell).toBe(true)
+      expect(move.moved.copies).toBeGreaterThanOrEqual(move.ideal.copies * 0.8)
+    }
+    expect(code).toBe(report.broken.length === 0 ? 0 : 1)
+  })
+
+  it('refuses wrong arguments', async () => {
+    errors.mockClear()
+    expect(await runRebalance(['--load', '2'])).toBe(2)
+    expect(String(errors.mock.calls[0]?.[0])).toMatch(/--load 2: give a number from 0.01 to 1/)
   })
 })

@@ -48,6 +48,11 @@ export class TopologyWatch {
     })
   }
 
+  /** The newest that is known here. */
+  get topology(): Topology {
+    return this.#core.router.topology
+  }
+
   /** Nodes that are the primary of some partition. */
   leaders(): readonly string[] {
     const { nodes, partitions } = this.#core.router.topology

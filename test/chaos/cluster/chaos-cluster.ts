@@ -21,6 +21,8 @@ export interface ChaosClusterOptions {
   readonly smallDisk: boolean
   /** Gives the first node a clock of its own. */
   readonly falseClock: boolean
+  /** `memory.limit` of each node; by default 512mb. */
+  readonly memoryLimit?: string
 }
 
 const DISK_MEBIBYTES = 24
@@ -127,7 +129,7 @@ function clusterFile(
   listed: readonly string[],
   ids: readonly string[],
   dataDirs: readonly string[],
-  { network, partitions }: ChaosClusterOptions,
+  { network, partitions, memoryLimit = '512mb' }: ChaosClusterOptions,
 ): object {
   return {
     name: 'chaos',
@@ -139,7 +141,7 @@ function clusterFile(
       dataDir: dataDirs[ids.indexOf(id)],
     })),
     replication: { partitions, backlog: '16mb' },
-    memory: { limit: '512mb' },
+    memory: { limit: memoryLimit },
     log: { level: 'info' },
   }
 }
