@@ -11,6 +11,7 @@ import type { Scheduler, Timer } from '../kernel/scheduler.ts'
 import { beginFrame, FrameType, finishFrame, UPLOAD_CHUNK_BYTES } from '../wire/frames.ts'
 import { Status } from '../wire/results.ts'
 import type { Connection } from './connection.ts'
+import type { PooledCopy } from './copy-pool.ts'
 import type { Call, FailureStage, Link } from './pending.ts'
 import type { Target } from './target.ts'
 import type { TurnClock } from './turn-clock.ts'
@@ -26,7 +27,7 @@ export interface BulkCall extends Call {
   /** The call the application waits for. */
   readonly origin: unknown
   /** What to upload before the operation is sent; undefined for a read. */
-  readonly upload: Uint8Array | undefined
+  readonly upload: PooledCopy | undefined
   uploadId: number
   /** After a result of status `chunked`: how many bytes follow. */
   readonly downloadBytes: number
@@ -177,10 +178,18 @@ export class BulkTransfers {
     while (!this.#blocked && connection?.isReady === true) {
       const transfer = this.#uploading.shift()
       if (transfer === undefined) return
-      const upload = transfer.call.upload as Uint8Array
+      const copy = transfer.call.upload
+      if (copy === undefined || copy.isFree) {
+        const message = 'an upload of a write that is over'
+        this.#fail(transfer, new CacheError('INTERNAL', message), 'unsent')
+        continue
+      }
+      const upload = copy.bytes
       const end = Math.min(upload.length, transfer.sent + UPLOAD_CHUNK_BYTES)
       const head = uploadHead(transfer.call.uploadId, upload.length, transfer.sent, end)
-      this.#blocked = !connection.sendPart(head, upload.subarray(transfer.sent, end))
+      const part = upload.subarray(transfer.sent, end)
+      copy.retain()
+      this.#blocked = !connection.sendPart(head, part, () => copy.release())
       transfer.sent = end
       if (end < upload.length) this.#uploading.push(transfer)
       else this.#request(transfer)

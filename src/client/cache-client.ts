@@ -12,13 +12,7 @@ import { ClientCore, type ClientPorts } from './client-core.ts'
 import type { Entry } from './entry.ts'
 import { ManyReads } from './many-reads.ts'
 import { ManyWrites, ManyWritesItem } from './many-writes.ts'
-import {
-  INLINE_SET_BYTES_MAX,
-  Mutation,
-  setMutation,
-  type WriteDefaults,
-  type WriteOpcode,
-} from './mutation.ts'
+import { Mutation, setMutation, type WriteDefaults, type WriteOpcode } from './mutation.ts'
 import {
   type CallOptions,
   type ClientSettings,
@@ -106,8 +100,9 @@ export class CacheClient<V = unknown> implements Cache<V> {
   set(key: string, value: V, options: SetOptions): Promise<SetResult<V>>
   set(key: string, value: V, options?: SetOptions): Promise<Version | SetResult<V>> {
     return this.#attempt(options, () => {
-      const { values, valueBytesMax } = this.#core
-      return this.#writeCall(key, setMutation(values, value, options, this.#defaults, valueBytesMax), options)
+      const { values, valueBytesMax, copies } = this.#core
+      const mutation = setMutation(values, value, options, this.#defaults, valueBytesMax, copies)
+      return this.#writeCall(key, mutation, options)
     }) as Promise<Version | SetResult<V>>
   }
 
@@ -161,7 +156,7 @@ export class CacheClient<V = unknown> implements Cache<V> {
     entries: Readonly<Record<string, V>> | Iterable<readonly [string, V, SetOptions?]>,
     options?: SetOptions & { readonly when?: never },
   ): Promise<Map<string, Version | CacheError>> {
-    const { values, valueBytesMax } = this.#core
+    const { values, valueBytesMax, copies } = this.#core
     const outcomes = new Map<string, Version | CacheError>()
     const items: ManyWritesItem[] = []
     const large: Promise<void>[] = []
@@ -170,8 +165,8 @@ export class CacheClient<V = unknown> implements Cache<V> {
       outcomes.set(key, NO_OUTCOME)
       try {
         const merged = own === undefined ? options : { ...options, ...own }
-        const mutation = setMutation(values, value, merged, this.#defaults, valueBytesMax)
-        if ((mutation.value as Uint8Array).length <= INLINE_SET_BYTES_MAX) {
+        const mutation = setMutation(values, value, merged, this.#defaults, valueBytesMax, copies)
+        if (mutation.copy === undefined) {
           items.push(new ManyWritesItem(key, mutation))
         } else {
           const write = this.#attempt(options, () => this.#writeCall(key, mutation, options, false))

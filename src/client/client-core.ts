@@ -7,6 +7,7 @@ import type { Scheduler, Timer } from '../kernel/scheduler.ts'
 import type { Dialer } from '../wire/transport.ts'
 import type { CallBudget, CallServices } from './call.ts'
 import { ValueCodec } from './codecs/value-codec.ts'
+import { CopyPool } from './copy-pool.ts'
 import { type CallOptions, type ClientSettings, parseTimeoutMs } from './options.ts'
 import type { PendingBudget } from './pending.ts'
 import { Router } from './router.ts'
@@ -31,6 +32,7 @@ export class ClientCore implements CallServices {
   readonly settings: ClientSettings
   readonly router: Router
   readonly values: ValueCodec
+  readonly copies: CopyPool
   readonly clock: TurnClock
   readonly pending: PendingBudget
   readonly signals: Signals = new Signals()
@@ -52,6 +54,7 @@ export class ClientCore implements CallServices {
       rawBytesMax: RAW_BYTES_MAX,
     })
     const { scheduler, random, dialer } = ports
+    this.copies = new CopyPool(scheduler)
     this.router = new Router({
       clock: this.clock,
       scheduler,
@@ -129,6 +132,7 @@ export class ClientCore implements CallServices {
 
   async #shutDown(): Promise<void> {
     this.router.close()
+    this.copies.close()
     this.#ports.dialer.close()
     await this.#onClose()
   }

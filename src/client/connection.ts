@@ -139,10 +139,12 @@ export class Connection {
     return state.kind === 'ready' ? state.stream.send(message) : true
   }
 
-  /** `send` for a frame whose bytes lie in `part` but for `head`; they must never change. */
-  sendPart(head: Uint8Array, part: Uint8Array): boolean {
+  /** `send` for a frame whose bytes lie in `part` but for `head`; they must not change until `sent` is called. */
+  sendPart(head: Uint8Array, part: Uint8Array, sent: () => void): boolean {
     const state = this.#state
-    return state.kind === 'ready' ? state.stream.sendParts(head, [part]) : true
+    if (state.kind === 'ready') return state.stream.sendParts(head, [part], sent)
+    sent()
+    return true
   }
 
   /** Stops delivering frames, or goes on. */

@@ -13,6 +13,7 @@ import {
   writeTarget,
 } from '../wire/operations.ts'
 import type { ValueCodec } from './codecs/value-codec.ts'
+import type { CopyPool, PooledCopy } from './copy-pool.ts'
 import { durabilityCode, parseTtlMs, type SetOptions, type WriteOptions } from './options.ts'
 import type { Target } from './target.ts'
 
@@ -44,6 +45,8 @@ export class Mutation {
   codec = 0
   /** A copy of its own, kept until the write is over. */
   value: Uint8Array | undefined
+  /** What `value` lies in, when it is large; given back when the write is over. */
+  copy: PooledCopy | undefined
   by = 0
   initial = 0
 
@@ -77,13 +80,17 @@ export class Mutation {
   }
 }
 
-/** @throws CacheError when the value or an option can't be stored. */
+/**
+ * @param copies where large values are copied to
+ * @throws CacheError when the value or an option can't be stored
+ */
 export function setMutation(
   values: ValueCodec,
   value: unknown,
   options: SetOptions | undefined,
   defaults: WriteDefaults,
   valueBytesMax: number,
+  copies?: CopyPool,
 ): Mutation {
   const mutation = new Mutation(Opcode.set, options, defaults)
   mutation.setTtl(options?.ttl === undefined ? defaults.ttlMs : parseTtlMs(options.ttl))
@@ -102,13 +109,17 @@ export function setMutation(
       `the value takes ${length} bytes; the cluster accepts at most ${valueBytesMax}: split it`,
     )
   }
-  const copy = length > INLINE_SET_BYTES_MAX ? Buffer.allocUnsafeSlow(length) : Buffer.allocUnsafe(length)
-  copy.set(
+  const encoded =
     values.start === 0 && values.end === values.bytes.length
       ? values.bytes
-      : values.bytes.subarray(values.start, values.end),
-  )
-  mutation.value = copy
+      : values.bytes.subarray(values.start, values.end)
+  if (length > INLINE_SET_BYTES_MAX && copies !== undefined) {
+    mutation.copy = copies.copy(encoded)
+    mutation.value = mutation.copy.bytes
+  } else {
+    mutation.value = Buffer.allocUnsafe(length)
+    mutation.value.set(encoded)
+  }
   mutation.codec = values.codec
   return mutation
 }

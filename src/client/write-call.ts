@@ -9,8 +9,9 @@ import type { Version } from '../kernel/ids.ts'
 import { Flag, Opcode, ReadCode } from '../wire/operations.ts'
 import { Status } from '../wire/results.ts'
 import { type CallBudget, type CallServices, OneCall } from './call.ts'
+import type { PooledCopy } from './copy-pool.ts'
 import { type Entry, makeEntry, readEntryHead, readVersion } from './entry.ts'
-import { INLINE_SET_BYTES_MAX, type Mutation, writeMutation } from './mutation.ts'
+import { type Mutation, writeMutation } from './mutation.ts'
 import type { OperationIds } from './operation-ids.ts'
 import type { Call, Link } from './pending.ts'
 import { expectStatus, LargeRead, type ValueReceiver } from './read-call.ts'
@@ -65,15 +66,15 @@ export class WriteCall extends OneCall<WriteOutcome> implements Call, ValueRecei
     this.#mutation = mutation
     this.#timeoutMs = budget.timeoutMs
     this.#showsCurrent = showsCurrent
-    this.lane = (mutation.value?.length ?? 0) > INLINE_SET_BYTES_MAX ? 'bulk' : 'operations'
+    this.lane = mutation.copy === undefined ? 'operations' : 'bulk'
   }
 
   get origin(): unknown {
     return this
   }
 
-  get upload(): Uint8Array | undefined {
-    return this.#mutation.value
+  get upload(): PooledCopy | undefined {
+    return this.#mutation.copy
   }
 
   locate(_slot: number, target: Target): void {
@@ -103,8 +104,14 @@ export class WriteCall extends OneCall<WriteOutcome> implements Call, ValueRecei
     this.resolve({ ok: false, current: entry as Entry<unknown> | undefined })
   }
 
+  override resolve(value: WriteOutcome): void {
+    this.#release()
+    super.resolve(value)
+  }
+
   override reject(slot: number, error: CacheError): void {
     this.#finish()
+    this.#release()
     super.reject(slot, error)
   }
 
@@ -120,6 +127,10 @@ export class WriteCall extends OneCall<WriteOutcome> implements Call, ValueRecei
       link: undefined,
     })
     this.#services.router.submit(read, 0)
+  }
+
+  #release(): void {
+    if (!this.settled) this.#mutation.copy?.release()
   }
 
   #finish(): void {

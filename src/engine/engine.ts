@@ -582,9 +582,13 @@ export class Engine {
     }
   }
 
+  /** Lets go of memory that was not wanted for a while; to be called every 50 ms. */
+  trim(): void {
+    this.#pool.trim()
+  }
+
   /** One slice of compaction, about `bytesMax` of copying. @returns whether more is to do. */
   maintain(bytesMax: number): boolean {
-    this.#pool.trim()
     return this.log.needsCompaction && this.log.compact(bytesMax >>> 2) > 0 && this.log.needsCompaction
   }
 

@@ -31,7 +31,8 @@ export class LargeValues {
 
   constructor(pool: SegmentPool) {
     this.#pool = pool
-    this.#full = new BlockPool(pool, BLOCK_BYTES)
+    const source = { take: () => pool.take(), give: (segment: Segment) => pool.giveTurnover(segment) }
+    this.#full = new BlockPool(source, BLOCK_BYTES)
     this.#tails = new BlockPool(this.#full, TAIL_BYTES)
   }
 

@@ -14,6 +14,7 @@ import type { Clock } from '../kernel/clock.ts'
 import { CacheError, toCacheError } from '../kernel/errors.ts'
 import type { Log } from '../kernel/log.ts'
 import type { Scheduler, Timer } from '../kernel/scheduler.ts'
+import type { BulkSteps } from '../replication/bulk-pace.ts'
 import type { Outcome, OutcomeSink } from '../replication/outcome.ts'
 import type { StagedValue, WriteRequest } from '../replication/primary.ts'
 import { readAtomicMember } from '../wire/atomic.ts'
@@ -92,6 +93,8 @@ export class ClientSession implements FrameHandler, OutcomeSink {
   /** Whether operations are being carried out: what completes meanwhile must not begin to carry out the next. */
   #isBusy = false
   #paused = false
+  /** Of uploads. */
+  #steps: BulkSteps | undefined
   /** Writes that wait for replicas, and large values being staged. */
   #waiting = 0
   /** Bytes that results hold while they wait. */
@@ -288,6 +291,10 @@ export class ClientSession implements FrameHandler, OutcomeSink {
         this.#proceed()
         return
       case FrameType.request:
+        if (this.hello?.lane === 'operations') this.#ports.dataPlane()?.replicator.pace.sawSmall()
+        this.#frames.push(body)
+        this.#proceed()
+        return
       case FrameType.uploadDrop:
         this.#frames.push(body)
         this.#proceed()
@@ -325,7 +332,7 @@ export class ClientSession implements FrameHandler, OutcomeSink {
       this.#isBusy = false
     }
     this.#downloads.pump()
-    this.#setPaused(this.#frame !== undefined || this.#frames.length > 0)
+    this.#throttle()
   }
 
   /** Whether a frame that arrives now is carried out now. */
@@ -340,6 +347,11 @@ export class ClientSession implements FrameHandler, OutcomeSink {
       this.#waiting >= options.operationsMax ||
       this.#heldBytes + this.#stream.queuedBytes > options.creditBytes
     )
+  }
+
+  #throttle(): void {
+    const isResting = this.#steps?.isResting === true
+    this.#setPaused(isResting || this.#frame !== undefined || this.#frames.length > 0)
   }
 
   #setPaused(paused: boolean): void {
@@ -514,7 +526,11 @@ export class ClientSession implements FrameHandler, OutcomeSink {
     const plane = this.#ports.dataPlane()
     if (plane === undefined) return
     this.#uploads ??= new Uploads(plane.engine, this.#ports.options.valueBytesMax, plane.uploadRoom)
+    this.#steps ??= plane.replicator.pace.steps(() => this.#throttle())
+    const bytes = r.remaining
     this.#uploads.chunk(r, this.#ports.clock.monotonicMs())
+    this.#steps.spend(bytes)
+    if (this.#steps.isResting) this.#throttle()
   }
 
   #setUploaded(plane: DataPlane, op: Operation, body: Uint8Array, requestId: number): void {
@@ -707,6 +723,7 @@ export class ClientSession implements FrameHandler, OutcomeSink {
     this.#frame = undefined
     for (const staging of [...this.#staging.values()]) staging.giveUp()
     this.#uploads?.close()
+    this.#steps?.stop()
     this.#downloads.close()
     this.#ports.ended(this)
   }

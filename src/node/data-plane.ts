@@ -184,6 +184,7 @@ export class DataPlane {
     if (this.#slices > 0) return true
     this.#isBusy = false
     this.#slices = SLICES_PER_RUN
+    this.engine.trim()
     this.#slice()
     if (this.#isBusy) this.#maintenance.wake()
     return this.#isBusy

@@ -23,6 +23,7 @@ import { AntiEntropy } from './anti-entropy.ts'
 import { Applier } from './applier.ts'
 import { AtomicGroup, type Uncompress } from './atomic-group.ts'
 import type { Backlog } from './backlog.ts'
+import { BulkPace } from './bulk-pace.ts'
 import { type ClusterPort, staticCluster } from './cluster-port.ts'
 import { FollowerServices } from './follower-services.ts'
 import { KeptLog } from './kept-log.ts'
@@ -115,6 +116,8 @@ export class Replicator {
   readonly primary: Primary
   readonly inbox: StageInbox
   readonly outbox: StageOutbox
+  /** How fast large values go beside small operations. */
+  readonly pace: BulkPace
   readonly counters: ReplicationCounters = { lagging: 0, diverged: 0, rolledBackWrites: 0, repairs: 0 }
   readonly leadership: Leadership
   readonly reads: ReadGate
@@ -167,7 +170,8 @@ export class Replicator {
     this.#regions = new RegionTable(engine)
     this.applier = new Applier(engine, this.operations, (regionId) => this.#regions.admitDropped(regionId))
     this.inbox = new StageInbox(engine, options.stagingBytes, options.valueBytesMax)
-    this.outbox = new StageOutbox(options.stagingBytes, (node) => this.#peers[node]?.staged())
+    this.pace = new BulkPace(clock, scheduler)
+    this.outbox = new StageOutbox(options.stagingBytes, this.pace, (node) => this.#peers[node]?.staged())
     this.#kept = new KeptLog({
       bytesMax: options.backlogBytes,
       outbox: this.outbox,

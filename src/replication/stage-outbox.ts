@@ -3,7 +3,8 @@
  * chunks, on streams of their own, so that small operations of the same partition pass them.
  *
  * A stage lives from `begin` until `end`: until its operation was refused, or its record has left the backlog (a replica
- * that comes back may need it again). Per peer, transfers take turns chunk by chunk, as fast as its stream drains.
+ * that comes back may need it again). Per peer, transfers take turns chunk by chunk, as fast as its stream drains and
+ * small operations leave room (bulk-pace.ts).
  * Bounded: `bytesMax` of values staged and not yet ordered; then OVERLOADED.
  */
 
@@ -13,6 +14,7 @@ import type { NodeIndex } from '../topology/topology.ts'
 import { FrameType, UPLOAD_CHUNK_BYTES } from '../wire/frames.ts'
 import { encodeStageHead, encodeStageState } from '../wire/peer-frames.ts'
 import type { FrameStream } from '../wire/transport.ts'
+import type { BulkPace, BulkSteps } from './bulk-pace.ts'
 
 interface Stage {
   readonly stageId: number
@@ -37,6 +39,7 @@ interface Lane {
   stream: FrameStream | undefined
   readonly transfers: Transfer[]
   blocked: boolean
+  readonly steps: BulkSteps
 }
 
 export class StageOutbox {
@@ -47,10 +50,12 @@ export class StageOutbox {
   /** Bytes of stages whose operation is not ordered yet. */
   #pendingBytes = 0
   readonly #onHolder: (node: NodeIndex) => void
+  readonly #pace: BulkPace
 
   /** @param onHolder called when a peer has got a stage that was ordered before: its replicas may go on. */
-  constructor(bytesMax: number, onHolder: (node: NodeIndex) => void) {
+  constructor(bytesMax: number, pace: BulkPace, onHolder: (node: NodeIndex) => void) {
     this.#bytesMax = bytesMax
+    this.#pace = pace
     this.#onHolder = onHolder
   }
 
@@ -148,6 +153,7 @@ export class StageOutbox {
   linkDown(node: NodeIndex): void {
     const lane = this.#lane(node)
     lane.stream = undefined
+    lane.steps.stop()
     lane.transfers.length = 0
     for (const stage of this.#stages.values()) {
       stage.holders.delete(node)
@@ -190,6 +196,7 @@ export class StageOutbox {
 
   close(): void {
     for (const stageId of [...this.#stages.keys()]) this.end(stageId)
+    for (const lane of this.#lanes.values()) lane.steps.stop()
   }
 
   #settle(stage: Stage, error: CacheError | undefined): void {
@@ -212,7 +219,7 @@ export class StageOutbox {
 
   #pump(node: NodeIndex, lane: Lane): void {
     const { stream, transfers } = lane
-    while (stream !== undefined && lane.stream === stream && !lane.blocked) {
+    while (stream !== undefined && lane.stream === stream && !lane.blocked && !lane.steps.isResting) {
       const transfer = transfers.shift()
       if (transfer === undefined) return
       const { stage, offset } = transfer
@@ -226,13 +233,20 @@ export class StageOutbox {
       // Sent from where it lies, and pinned as long: the stage may end before.
       value.retain()
       if (!stream.sendParts(head, value.views(offset, bytes), () => value.release())) lane.blocked = true
+      lane.steps.spend(bytes)
     }
   }
 
   #lane(node: NodeIndex): Lane {
     let lane = this.#lanes.get(node)
     if (lane === undefined) {
-      lane = { stream: undefined, transfers: [], blocked: false }
+      const added: Lane = {
+        stream: undefined,
+        transfers: [],
+        blocked: false,
+        steps: this.#pace.steps(() => this.#pump(node, added)),
+      }
+      lane = added
       this.#lanes.set(node, lane)
     }
     return lane

@@ -9,9 +9,11 @@ import { ByteReader } from '../../../src/kernel/bytes.ts'
 import type { CacheError } from '../../../src/kernel/errors.ts'
 import { MemoryAccount } from '../../../src/kernel/memory-account.ts'
 import { integerBetween, SeededRandom, uniform } from '../../../src/kernel/random.ts'
+import { BulkPace, STEP_BYTES } from '../../../src/replication/bulk-pace.ts'
 import { StageInbox } from '../../../src/replication/stage-inbox.ts'
 import { StageOutbox } from '../../../src/replication/stage-outbox.ts'
-import { FrameType } from '../../../src/wire/frames.ts'
+import { VirtualTime } from '../../../src/testing/virtual-time.ts'
+import { FrameType, UPLOAD_CHUNK_BYTES } from '../../../src/wire/frames.ts'
 import { decodeStage } from '../../../src/wire/peer-frames.ts'
 import { DirectStream } from '../../support/direct-stream.ts'
 
@@ -43,10 +45,12 @@ class Bench {
   readonly peers: readonly Peer[]
   readonly holds: number[] = []
   readonly outbox: StageOutbox
+  readonly time = new VirtualTime()
+  readonly pace = new BulkPace(this.time, this.time)
 
   constructor(peers: number, bytesMax = 32 * MIB) {
     this.peers = Array.from({ length: peers }, () => new Peer(bytesMax))
-    this.outbox = new StageOutbox(16 * MIB, (node) => this.holds.push(node))
+    this.outbox = new StageOutbox(16 * MIB, this.pace, (node) => this.holds.push(node))
   }
 
   up(node: number): void {
@@ -90,7 +94,63 @@ class Bench {
   }
 }
 
+/** A stream with room for everything. */
+function openTo(bench: Bench): DirectStream {
+  const stream = new DirectStream({ markBytes: 100 * MIB })
+  bench.outbox.linkUp(1, stream)
+  return stream
+}
+
+function bytesOf(stream: DirectStream): number {
+  return stream.sent.reduce((sum, frame) => sum + frame.length, 0)
+}
+
 describe('large values on their way to replicas', () => {
+  it('go as fast as the stream takes them while nothing else is about', () => {
+    const bench = new Bench(1)
+    const stream = openTo(bench)
+    bench.outbox.begin(largeValue(bench.engine, 4 * MIB, 1), [1], 1, () => {})
+    expect(bytesOf(stream)).toBeGreaterThan(4 * MIB)
+    expect(bench.time.monotonicMs()).toBe(0)
+  })
+
+  it('go in steps of bounded size while small operations arrive', async () => {
+    const bench = new Bench(1)
+    const stream = openTo(bench)
+    bench.pace.sawSmall()
+    bench.outbox.begin(largeValue(bench.engine, 4 * MIB, 1), [1], 1, () => {})
+    let before = 0
+    let turns = 0
+    for (; bytesOf(stream) < 4 * MIB; turns++) {
+      const now = bytesOf(stream)
+      expect(now).toBeGreaterThan(before)
+      expect(now - before).toBeLessThan(STEP_BYTES + UPLOAD_CHUNK_BYTES)
+      before = now
+      bench.pace.sawSmall()
+      await bench.time.advance(1)
+    }
+    expect(turns).toBeGreaterThan((4 * MIB) / (STEP_BYTES + UPLOAD_CHUNK_BYTES) - 1)
+  })
+
+  it('go unhindered again a while after the last small operation', async () => {
+    const bench = new Bench(1)
+    bench.pace.sawSmall()
+    await bench.time.advance(200)
+    const stream = openTo(bench)
+    bench.outbox.begin(largeValue(bench.engine, 4 * MIB, 1), [1], 1, () => {})
+    expect(bytesOf(stream)).toBeGreaterThan(4 * MIB)
+  })
+
+  it('leave no timer behind', async () => {
+    const bench = new Bench(1)
+    const stream = openTo(bench)
+    bench.pace.sawSmall()
+    bench.outbox.begin(largeValue(bench.engine, 4 * MIB, 1), [1], 1, () => {})
+    expect([bench.time.pending, bytesOf(stream) < MIB]).toEqual([1, true])
+    bench.outbox.close()
+    expect(bench.time.pending).toBe(0)
+  })
+
   it.each(Array.from({ length: 40 }, (_, seed) => seed))(
     'seed %i: leave nothing behind, wherever streams break',
     (seed) => {
