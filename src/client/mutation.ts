@@ -25,7 +25,7 @@ export type WriteOpcode =
   | typeof Opcode.increment
 
 /** Larger values are uploaded on the bulk stream, in bytes: a frame should hold several operations. */
-export const INLINE_SET_BYTES_MAX: number = 32 * 1024
+const INLINE_SET_BYTES_MAX = 32 * 1024
 
 /** What a client or region gives to writes that say nothing themselves. */
 export interface WriteDefaults {
