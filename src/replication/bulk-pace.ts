@@ -31,8 +31,13 @@ export class BulkPace {
     this.#lastSmallMs = this.#clock.monotonicMs()
   }
 
+  /** For how long none has arrived; infinite when none ever did. */
+  get quietMs(): number {
+    return this.#clock.monotonicMs() - this.#lastSmallMs
+  }
+
   get isShared(): boolean {
-    return this.#clock.monotonicMs() - this.#lastSmallMs < QUIET_MS
+    return this.quietMs < QUIET_MS
   }
 
   /** @param goOn called when the rest after a step is over */

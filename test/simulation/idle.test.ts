@@ -54,8 +54,8 @@ async function perSecond(counts: () => Figures): Promise<Figures> {
 
 test('a node that has nothing to do runs few timers and sends few messages', async () => {
   const { timers, messages } = await perSecond(await counted())
-  expect.soft(timers).toBeLessThan(14)
-  expect.soft(messages).toBeLessThan(34)
+  expect.soft(timers).toBeLessThan(12)
+  expect.soft(messages).toBeLessThan(23)
 })
 
 test('a client that asks nothing costs a node nothing', async () => {
@@ -63,7 +63,7 @@ test('a client that asks nothing costs a node nothing', async () => {
   const cache = await cluster.connect()
   await cluster.run(cache.set('a key', 'a value'))
   const { timers, messages } = await perSecond(counts)
-  expect.soft(timers).toBeLessThan(14)
-  expect.soft(messages).toBeLessThan(34)
+  expect.soft(timers).toBeLessThan(12)
+  expect.soft(messages).toBeLessThan(23)
   await cluster.run(cache.close())
 })
