@@ -15,6 +15,7 @@ import type { Uncompress } from '../replication/atomic-group.ts'
 import type { ClusterPort } from '../replication/cluster-port.ts'
 import { Replicator } from '../replication/replicator.ts'
 import { encodeTopology } from '../topology/codec.ts'
+import { RecordEncoder } from '../topology/record-encoder.ts'
 import type { NodeIndex, Topology } from '../topology/topology.ts'
 import { beginFrame, FrameType, finishFrame } from '../wire/frames.ts'
 import { Dispatcher } from './dispatcher.ts'
@@ -57,6 +58,7 @@ export class DataPlane {
   /** For values that clients are uploading. */
   readonly uploadRoom: UploadRoom
   readonly #ports: DataPlanePorts
+  readonly #clientEncoder = new RecordEncoder('client')
   readonly #maintenance: SleepingTimer
   readonly #handovers: Handovers
   #self: NodeIndex
@@ -126,7 +128,7 @@ export class DataPlane {
 
   /** The topology as clients may see it, encoded. */
   get clientTopology(): Uint8Array {
-    this.#clientTopology ??= encodeTopology(this.#topology, 'client')
+    this.#clientTopology ??= this.#clientEncoder.encode(this.#topology)
     return this.#clientTopology
   }
 

@@ -11,7 +11,7 @@
 
 import { onDemand, type Scheduler, type SleepingTimer } from '../kernel/scheduler.ts'
 import { wantedHandover } from '../rebalance/plan.ts'
-import { progressOf } from '../rebalance/progress.ts'
+import { lacksCopies } from '../rebalance/progress.ts'
 import { wantedPlacement } from '../topology/placement.ts'
 import type { NodeIndex, Topology } from '../topology/topology.ts'
 
@@ -58,8 +58,9 @@ export class Handovers {
     const topology = this.#ports.topology()
     if (topology !== this.#seen) {
       this.#seen = topology
-      this.#pending = pendingHandovers(topology, this.#ports.self())
-      this.#isCopying = progressOf(topology).copiesLeft > 0
+      const wanted = wantedPlacement(topology)
+      this.#pending = pendingHandovers(topology, this.#ports.self(), wanted)
+      this.#isCopying = this.#pending.length > 0 && lacksCopies(topology, wanted)
     }
     if (this.#pending.length === 0) {
       this.#waited = 0
@@ -77,9 +78,12 @@ export class Handovers {
   }
 }
 
-function pendingHandovers(topology: Topology, self: NodeIndex): (readonly [number, NodeIndex])[] {
+function pendingHandovers(
+  topology: Topology,
+  self: NodeIndex,
+  wanted: readonly (readonly NodeIndex[])[],
+): (readonly [number, NodeIndex])[] {
   if (self < 0) return []
-  const wanted = wantedPlacement(topology)
   const pending: (readonly [number, NodeIndex])[] = []
   topology.partitions.forEach(({ primary }, partition) => {
     if (primary !== self) return

@@ -176,9 +176,10 @@ export class Register {
   }
 
   #draft(): Uint8Array | undefined {
-    const { topology } = this.#ports.chain
+    const { chain } = this.#ports
+    const { topology } = chain
     if (topology === undefined || this.#agenda.size === 0) return undefined
-    const draft = draftValue(topology, [...this.#agenda.values()])
+    const draft = draftValue(topology, [...this.#agenda.values()], undefined, (next) => chain.encode(next))
     for (const change of draft.refused) this.#agenda.delete(changeKey(change))
     return draft.value
   }

@@ -1,7 +1,13 @@
 /** How far a rebalance has come, and when it will be done at the pace it has. */
 
 import { wantedPlacement } from '../topology/placement.ts'
-import { isUp, type RingNode, type Topology } from '../topology/topology.ts'
+import {
+  isUp,
+  type NodeIndex,
+  type PartitionRecord,
+  type RingNode,
+  type Topology,
+} from '../topology/topology.ts'
 
 export interface Progress {
   readonly state: 'idle' | 'running' | 'paused'
@@ -24,10 +30,11 @@ export function progressOf(topology: Topology): Progress {
   let handoversLeft = 0
   let removalsLeft = 0
   const wanted = wantedPlacement(topology)
-  topology.partitions.forEach(({ primary, inSync, learners }, p) => {
+  topology.partitions.forEach((record, p) => {
+    const { primary, inSync, learners } = record
     const places = wanted[p] ?? []
     copiesRunning += learners.length
-    copiesLeft += places.filter((node) => !inSync.includes(node) && isUp(topology.nodes[node]?.state)).length
+    copiesLeft += copiesLacking(topology, record, places)
     removalsLeft += inSync.filter((node) => !places.includes(node)).length
     if (places[0] !== undefined && places[0] !== primary && isUp(topology.nodes[places[0]]?.state))
       handoversLeft++
@@ -41,6 +48,21 @@ export function progressOf(topology: Topology): Progress {
     handoversLeft,
     removalsLeft,
   }
+}
+
+/** Whether copies are still to be built. @param wanted the placement that the ring wants */
+export function lacksCopies(topology: Topology, wanted: readonly (readonly NodeIndex[])[]): boolean {
+  return topology.partitions.some((record, p) => copiesLacking(topology, record, wanted[p] ?? []) > 0)
+}
+
+function copiesLacking(
+  { nodes }: Topology,
+  { inSync }: PartitionRecord,
+  places: readonly NodeIndex[],
+): number {
+  let count = 0
+  for (const node of places) if (!inSync.includes(node) && isUp(nodes[node]?.state)) count++
+  return count
 }
 
 /** Copies that lie on another node under the second placement. */

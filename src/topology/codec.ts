@@ -47,9 +47,27 @@ export { PARTITIONS_MAX } from './record-codec.ts'
 
 const FORMAT = 2
 
+/** Nodes hold it whole; clients get the part that concerns them. */
+export type Audience = 'node' | 'client'
+
 /** A record without its hash key can only be written for clients. */
-export function encodeTopology(topology: Topology, audience: 'node' | 'client'): Uint8Array {
+export function encodeTopology(topology: Topology, audience: Audience): Uint8Array {
   const w = new ByteWriter(4096 + topology.partitions.length * 10)
+  writeHead(w, topology, audience)
+  const whole = isWhole(topology, audience)
+  for (const partition of topology.partitions) writePartition(w, partition, whole)
+  return w.toBytes()
+}
+
+export function isWhole(topology: Topology, audience: Audience): boolean {
+  return audience === 'node' && topology.hashKey !== undefined
+}
+
+/**
+ * Everything up to the first partition.
+ * @param ring the ring in bytes, where they are known
+ */
+export function writeHead(w: ByteWriter, topology: Topology, audience: Audience, ring?: Uint8Array): void {
   w.uint8(FORMAT)
   w.text(topology.clusterId)
   w.text(topology.clusterName)
@@ -63,11 +81,8 @@ export function encodeTopology(topology: Topology, audience: 'node' | 'client'):
     w.varint(topology.nextRegionId)
     w.varint(topology.voters.length)
     for (const voter of topology.voters) writeVoter(w, voter)
-    writeRingNodes(w, topology.ring.nodes)
-    writePlacement(w, topology.ring.placement)
-    writeRingNodes(w, topology.ring.previous)
-    writePlacement(w, topology.ring.previousPlacement)
-    w.uint8(topology.ring.paused ? 1 : 0)
+    if (ring === undefined) writeRing(w, topology.ring)
+    else w.raw(ring)
   }
   w.varint(topology.nodes.length)
   for (const node of topology.nodes) {
@@ -94,8 +109,14 @@ export function encodeTopology(topology: Topology, audience: 'node' | 'client'):
     writeRegion(w, region)
   }
   w.varint(topology.partitions.length)
-  for (const partition of topology.partitions) writePartition(w, partition, whole)
-  return w.toBytes()
+}
+
+export function writeRing(w: ByteWriter, ring: RingRecord): void {
+  writeRingNodes(w, ring.nodes)
+  writePlacement(w, ring.placement)
+  writeRingNodes(w, ring.previous)
+  writePlacement(w, ring.previousPlacement)
+  w.uint8(ring.paused ? 1 : 0)
 }
 
 /** @throws CacheError PROTOCOL_ERROR when the bytes are no consistent topology of a known format. */
@@ -179,7 +200,7 @@ function readGroup(r: ByteReader): GroupRecord {
   return group
 }
 
-function writePartition(w: ByteWriter, partition: PartitionRecord, whole: boolean): void {
+export function writePartition(w: ByteWriter, partition: PartitionRecord, whole: boolean): void {
   w.varint(partition.partitionEpoch)
   w.varint(partition.primary)
   writeIndexes(w, partition.inSync)

@@ -5,7 +5,7 @@
  * The last few values are kept, so that a node that missed some gets those; one that missed more gets the whole record.
  */
 
-import { encodeTopology } from '../codec.ts'
+import { RecordEncoder } from '../record-encoder.ts'
 import type { Topology } from '../topology.ts'
 import { recordHash } from './record-hash.ts'
 import { applyValue, type DecidedValue, decodeValue } from './value.ts'
@@ -27,6 +27,7 @@ const VALUES_KEPT = 256
 const VALUE_BYTES_KEPT = 1024 * 1024
 
 export class Chain {
+  readonly #encoder = new RecordEncoder('node')
   #topology: Topology | undefined
   #encoded: Uint8Array = new Uint8Array(0)
   #hash = ''
@@ -57,6 +58,11 @@ export class Chain {
     return this.#last
   }
 
+  /** A record that follows from what is known, as nodes hold it. */
+  encode(topology: Topology): Uint8Array {
+    return this.#encoder.encode(topology)
+  }
+
   /** @throws CacheError PROTOCOL_ERROR when the value is none. */
   learn(slot: number, bytes: Uint8Array): Learning {
     const topology = this.#topology
@@ -64,7 +70,7 @@ export class Chain {
     if (slot <= this.epoch) return 'known'
     const value = decodeValue(bytes)
     const next = applyValue(topology, value)
-    const encoded = encodeTopology(next, 'node')
+    const encoded = this.encode(next)
     const hash = recordHash(encoded)
     if (next.epoch !== slot || hash !== value.hash) return 'contradiction'
     this.#set(next, encoded, hash)
@@ -79,7 +85,7 @@ export class Chain {
   /** A whole record takes the place of what is known. @returns false when it is no newer. */
   replace(topology: Topology): boolean {
     if (topology.epoch <= this.epoch) return false
-    const encoded = encodeTopology(topology, 'node')
+    const encoded = this.encode(topology)
     this.#set(topology, encoded, recordHash(encoded))
     this.#values = []
     this.#valueBytes = 0

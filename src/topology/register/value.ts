@@ -32,8 +32,16 @@ export interface Draft {
 
 const FORMAT = 1
 
-/** A value for the epoch after `topology`, of those changes that apply. */
-export function draftValue(topology: Topology, changes: readonly Transform[], broken?: BrokenRules): Draft {
+/**
+ * A value for the epoch after `topology`, of those changes that apply.
+ * @param encode the record as nodes hold it
+ */
+export function draftValue(
+  topology: Topology,
+  changes: readonly Transform[],
+  broken?: BrokenRules,
+  encode: (record: Topology) => Uint8Array = (record) => encodeTopology(record, 'node'),
+): Draft {
   const list = changes.slice(0, TRANSFORMS_MAX)
   const applied = applyAll(topology, list, broken)
   const good: Transform[] = []
@@ -45,7 +53,7 @@ export function draftValue(topology: Topology, changes: readonly Transform[], br
   if (good.length === 0) return { value: undefined, refused: list }
   const w = new ByteWriter(1024)
   w.uint8(FORMAT)
-  w.text(recordHash(encodeTopology(applied.topology, 'node')))
+  w.text(recordHash(encode(applied.topology)))
   writeTransforms(w, good)
   return { value: w.toBytes(), refused }
 }
