@@ -24,11 +24,12 @@ export interface HandoverPorts {
   move(partition: number, node: NodeIndex): boolean
 }
 
-const INTERVAL_MS = 100
+/** Each is a commit, which costs every node and every client. */
+const INTERVAL_MS = 500
 /** Begun in one interval. */
-const MOVES_MAX = 4
+const MOVES_MAX = 16
 /** Intervals to wait for copies that are being made: 30 s. After that, one partition at a time. */
-const PATIENCE = 300
+const PATIENCE = 60
 
 export class Handovers {
   readonly #ports: HandoverPorts

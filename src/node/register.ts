@@ -14,6 +14,7 @@ import { type Random, uniform } from '../kernel/random.ts'
 import type { Scheduler, Timer } from '../kernel/scheduler.ts'
 import { Acceptor } from '../topology/register/acceptor.ts'
 import type { Chain } from '../topology/register/chain.ts'
+import { canWait, pauseMs } from '../topology/register/patience.ts'
 import { Proposer, type ProposerStep } from '../topology/register/proposer.ts'
 import type { RegisterStore } from '../topology/register/register-store.ts'
 import { changeKey, draftValue } from '../topology/register/value.ts'
@@ -56,6 +57,8 @@ export class Register {
   #attempt: Timer | undefined
   #finish: Timer | undefined
   #diskRetry: Timer | undefined
+  #patience: Timer | undefined
+  #adoptedMs = Number.NEGATIVE_INFINITY
   #isScheduled = false
   #closed = false
   /** Settles when all writes begun so far have ended; true: all of them succeeded. */
@@ -136,6 +139,7 @@ export class Register {
   adopted(): void {
     const { chain } = this.#ports
     this.#acceptor.learned(chain.epoch)
+    this.#adoptedMs = this.#ports.clock.monotonicMs()
     for (const change of chain.last?.changes ?? []) this.#agenda.delete(changeKey(change))
     if (this.#proposer !== undefined && this.#proposer.slot <= chain.epoch) this.#proposer = undefined
     this.#finish?.cancel()
@@ -149,15 +153,32 @@ export class Register {
     this.#attempt?.cancel()
     this.#finish?.cancel()
     this.#diskRetry?.cancel()
+    this.#patience?.cancel()
   }
 
   #schedule(): void {
     if (this.#isScheduled || this.#closed) return
+    const waitMs = this.#waitMs()
+    if (waitMs > 0) {
+      this.#patience ??= this.#ports.scheduler.after(waitMs, () => {
+        this.#patience = undefined
+        this.#schedule()
+      })
+      return
+    }
     this.#isScheduled = true
     this.#ports.scheduler.endOfTurn(() => {
       this.#isScheduled = false
       this.#begin(false)
     })
+  }
+
+  /** How long all that is to be changed can wait for more to come. */
+  #waitMs(): number {
+    const { chain, clock } = this.#ports
+    if (chain.topology === undefined || this.#agenda.size === 0) return 0
+    for (const change of this.#agenda.values()) if (!canWait(change)) return 0
+    return this.#adoptedMs + pauseMs(chain.topology) - clock.monotonicMs()
   }
 
   /** @param completing begins even without a change of its own */

@@ -15,8 +15,12 @@ import { isUp, type NodeIndex, type PartitionRecord, type Topology } from '../to
 import type { NodeAt, Transform } from '../topology/transforms.ts'
 import { isBlocked, isKept } from '../topology/validity.ts'
 
+/** With many partitions, one in so many may move at one time, so that few changes of the record are needed for all of them. */
+const PARTITIONS_PER_MOVE = 32
+const PARTITIONS_PER_REPAIR = 16
+
 export interface TransferLimits {
-  /** Partitions a node receives, and a primary sends, at one time to move them. */
+  /** Partitions a node receives, and a primary sends, at one time to move them; more where there are many partitions. */
   readonly movesPerNodeMax: number
   /** The same where copies are missing. */
   readonly repairsPerNodeMax: number
@@ -71,13 +75,18 @@ export function nextMoves(
     for (const node of superfluous(topology, record, places)) removed.push({ ...at, node })
   })
 
+  const movesMax = Math.max(limits.movesPerNodeMax, Math.floor(topology.partitions.length / PARTITIONS_PER_MOVE))
+  const repairsMax = Math.max(
+    limits.repairsPerNodeMax,
+    Math.floor(topology.partitions.length / PARTITIONS_PER_REPAIR),
+  )
   // What has the fewest copies comes first.
   lacks.sort((a, b) => Number(b.isRepair) - Number(a.isRepair) || a.copies - b.copies)
   const added: NodeAt[] = []
   for (const { partition, node, isRepair } of lacks) {
     if (topology.ring.paused && !isRepair) continue
     const { partitionEpoch, primary } = topology.partitions[partition] as PartitionRecord
-    const most = isRepair ? limits.repairsPerNodeMax : limits.movesPerNodeMax
+    const most = isRepair ? repairsMax : movesMax
     if ((incoming[node] ?? 0) >= most || (outgoing[primary] ?? 0) >= most) continue
     incoming[node] = (incoming[node] ?? 0) + 1
     outgoing[primary] = (outgoing[primary] ?? 0) + 1

@@ -54,8 +54,8 @@ export interface SyncSourcePorts {
 }
 
 const WINDOW_BYTES = 1024 * 1024
-const SLICE_BYTES = 256 * 1024
-const SLICE_MS = 5
+const SLICE_BYTES = 64 * 1024
+const SLICE_MS = 2
 /** A frame is never larger: entries of one hash stay together. */
 const RANGE_BYTES_MAX = 900 * 1024
 const LARGE_BYTES_PER_RANGE = 8 * 1024 * 1024

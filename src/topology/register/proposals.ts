@@ -23,6 +23,8 @@ interface Proposal {
   readonly untilMs: number
   /** When to send it, or to send it again. */
   dueMs: number
+  /** How much longer than others it may take to be decided. */
+  readonly patienceMs: number
   attempts: number
   readonly ended: ((end: ProposalEnd) => void)[]
 }
@@ -44,8 +46,11 @@ export class Proposals {
     return this.#pending.size
   }
 
-  /** @returns false when there are too many. A change that is pending already is not added twice. */
-  add(transform: Transform, nowMs: number, ended?: (end: ProposalEnd) => void): boolean {
+  /**
+   * @param patienceMs how much longer than others it may take before another voter is asked
+   * @returns false when there are too many. A change that is pending already is not added twice.
+   */
+  add(transform: Transform, nowMs: number, ended?: (end: ProposalEnd) => void, patienceMs = 0): boolean {
     const key = changeKey(transform)
     const known = this.#pending.get(key)
     if (known === undefined && this.#pending.size >= PROPOSALS_MAX) return false
@@ -54,6 +59,7 @@ export class Proposals {
       untilMs: nowMs + LIFE_MS,
       dueMs: nowMs,
       attempts: 0,
+      patienceMs,
       ended: [],
     }
     if (ended !== undefined) proposal.ended.push(ended)
@@ -74,7 +80,7 @@ export class Proposals {
       if (list === undefined) byAttempt.set(proposal.attempts, [proposal.transform])
       else list.push(proposal.transform)
       const pauseMs = Math.min(RESEND_MAX_MS, RESEND_MIN_MS * 2 ** Math.min(8, proposal.attempts++))
-      proposal.dueMs = nowMs + pauseMs * (1 + uniform(this.#random))
+      proposal.dueMs = nowMs + proposal.patienceMs + pauseMs * (1 + uniform(this.#random))
     }
     return byAttempt
   }

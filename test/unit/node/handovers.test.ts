@@ -8,9 +8,9 @@ import { wantedPlacement } from '../../../src/topology/placement.ts'
 import type { PartitionRecord, Topology } from '../../../src/topology/topology.ts'
 import { makeTopology, withPartition } from '../../support/topologies.ts'
 
-/** Node 0 leads all twelve partitions; the ring wants each node to lead four. */
+/** Node 0 leads all sixty partitions; the ring wants each node to lead twenty. */
 const LED_BY_ONE: Topology = (() => {
-  const topology = makeTopology({ nodes: 3, partitions: 12 })
+  const topology = makeTopology({ nodes: 3, partitions: 60 })
   return {
     ...topology,
     partitions: topology.partitions.map((one) => ({ ...one, primary: 0, inSync: [0, 1, 2] })),
@@ -52,9 +52,9 @@ async function run(
 }
 
 it('hands over a few at a time until the ring has what it wants', async () => {
-  const { moved, topology, most } = await run(LED_BY_ONE, 1000)
-  expect(new Set(moved).size).toBe(8)
-  expect(most).toBe(4)
+  const { moved, topology, most } = await run(LED_BY_ONE, 2000)
+  expect(new Set(moved).size).toBe(40)
+  expect(most).toBe(16)
   expect(topology.partitions.map(({ primary }) => primary)).toEqual(
     wantedPlacement(topology).map(([first]) => first),
   )

@@ -19,6 +19,14 @@ describe('proposals', () => {
     expect([...proposals.due(310 + 610)]).toEqual([[2, [pause]]])
   })
 
+  it('wait longer before they ask the next voter when they can', () => {
+    const proposals = new Proposals(new SeededRandom(1))
+    proposals.add(pause, 0, undefined, 400)
+    expect([...proposals.due(0)]).toEqual([[0, [pause]]])
+    expect([...proposals.due(540)]).toEqual([])
+    expect([...proposals.due(710)]).toEqual([[1, [pause]]])
+  })
+
   it('end when they are committed, refused by the topology, unwanted, or too old', () => {
     const topology = makeTopology({ nodes: 3 })
     const next = applyAll(topology, [pause]).topology
