@@ -60,8 +60,9 @@ export function nextMoves(
   const removed: NodeAt[] = []
   const lacks: Lack[] = []
   topology.partitions.forEach((record, partition) => {
-    if (isBlocked(topology, record)) return
     const places = wanted[partition] ?? []
+    // Nearly all partitions are as they should be, nearly always.
+    if (isAsWanted(record, places) || isBlocked(topology, record)) return
     const at = { partition, partitionEpoch: record.partitionEpoch }
     for (const { node, session } of record.learners)
       if (!places.includes(node)) dropped.push({ ...at, node, session })
@@ -98,6 +99,13 @@ export function nextMoves(
   if (added.length > 0) changes.push({ kind: 'LearnerAdded', learners: added })
   if (removed.length > 0) changes.push({ kind: 'ReplicaRemoved', replicas: removed })
   return changes
+}
+
+/** Whether exactly those hold it that should, each brought up already. */
+function isAsWanted({ inSync, learners }: PartitionRecord, places: readonly NodeIndex[]): boolean {
+  if (learners.length > 0 || inSync.length !== places.length) return false
+  for (const node of places) if (!inSync.includes(node)) return false
+  return true
 }
 
 /** Members that nobody wants any more, once all that are wanted are in sync. */
