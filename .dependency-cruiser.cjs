@@ -12,6 +12,7 @@ const LAYERS = {
   topology: ['kernel', 'wire'],
   rebalance: ['kernel', 'topology'],
   replication: ['kernel', 'wire', 'engine', 'topology', 'rebalance'],
+  snapshot: ['kernel', 'wire', 'engine', 'topology', 'rebalance', 'replication'],
   observability: ['kernel', 'wire', 'topology'],
   security: ['kernel', 'wire', 'topology'],
   client: ['kernel', 'wire', 'topology', 'security', 'observability'],
@@ -24,6 +25,7 @@ const LAYERS = {
     'topology',
     'rebalance',
     'replication',
+    'snapshot',
     'observability',
     'security',
     'client',
@@ -38,6 +40,7 @@ const LAYERS = {
     'topology',
     'rebalance',
     'replication',
+    'snapshot',
     'observability',
     'security',
     'client',
@@ -45,7 +48,17 @@ const LAYERS = {
     'config',
   ],
   // Adapters implement ports. Of the upper layers they see types alone (the rule `adapters-see-types`).
-  adapters: ['kernel', 'wire', 'topology', 'client', 'node', 'replication', 'observability', 'security'],
+  adapters: [
+    'kernel',
+    'wire',
+    'topology',
+    'client',
+    'node',
+    'replication',
+    'snapshot',
+    'observability',
+    'security',
+  ],
 }
 
 /** Where ports meet their adapters. They may import any layer below cli. */
@@ -54,12 +67,13 @@ const COMPOSITION_ROOTS = '^src/(node/cache-node\\.ts|client/connect\\.ts|cli/)'
 /** Packages that a layer uses itself, because they compute and touch nothing outside the process. */
 const PACKAGES = {
   client: ['msgpackr', 'lz4-napi', 'lru-cache'],
+  snapshot: ['lz4-napi'],
   config: ['yaml', 'zod'],
   cli: ['commander'],
 }
 
 /** Modules of Node.js that compute only, so that any layer may use them. */
-const PURE_CORE = '^(node:)?(assert|buffer|crypto|events|path|url|util)(/|$)'
+const PURE_CORE = '^(node:)?(assert|buffer|crypto|events|path|url|util|zlib)(/|$)'
 
 const layerRules = Object.entries(LAYERS).map(([layer, allowed]) => ({
   name: `layer-${layer}`,
@@ -99,7 +113,7 @@ module.exports = {
       severity: 'error',
       from: { path: '^src/adapters/' },
       to: {
-        path: '^src/(client|node|replication|observability|security)/',
+        path: '^src/(client|node|replication|snapshot|observability|security)/',
         dependencyTypesNot: ['type-only'],
       },
     },

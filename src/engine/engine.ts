@@ -25,7 +25,7 @@ import { broken, invariant } from './invariant.ts'
 import { KeyIndex } from './key-index.ts'
 import { INLINE_VALUE_BYTES_MAX, type LargeValue, LargeValues } from './large-value.ts'
 import { MemoryLog } from './memory-log.ts'
-import { Partition } from './partition.ts'
+import { Partition, type PartitionWatcher } from './partition.ts'
 import {
   copyBytes,
   FLAG_LARGE,
@@ -56,6 +56,7 @@ export { EntryDraft } from './entry-draft.ts'
 export type { EntryIndex } from './entry-table.ts'
 export type { EvictionPolicyName } from './eviction/policy.ts'
 export { INLINE_VALUE_BYTES_MAX, type LargeValue } from './large-value.ts'
+export type { PartitionWatcher } from './partition.ts'
 export type { RegionStats } from './region.ts'
 
 /** The answer when there is no entry. */
@@ -549,6 +550,16 @@ export class Engine {
     return this.index.collectFrom(this.#partition(partition).directory, hash, into)
   }
 
+  /** Has `watcher` told of each change to the partition from now on, in place of another; undefined: nobody. */
+  watch(partition: number, watcher: PartitionWatcher | undefined): void {
+    this.#partition(partition).watcher = watcher
+  }
+
+  /** Whether the partition is held, and has been since `watch` was called with this watcher. */
+  isWatchedBy(partition: number, watcher: PartitionWatcher): boolean {
+    return this.#partitionByNumber[partition]?.watcher === watcher
+  }
+
   /** Entries of one partition. */
   entries(partition: number): number {
     return this.#partition(partition).entries
@@ -745,6 +756,8 @@ function toggle(p: Partition, hash: number, words: Uint32Array, at: number): voi
     words[at + RECORD_SEQUENCE] as number,
     (words[at + RECORD_HIGHS] as number) & 0xffff,
   )
+  // Whatever changes a partition changes its digest: no change can be missed here.
+  if (p.watcher !== undefined) p.watcher.changed(hash)
 }
 
 /** Byte offset, in the segment, of the value of the record at word `at`. */

@@ -1,6 +1,12 @@
 import { DIGEST_BUCKETS } from './digest.ts'
 import type { Directory } from './key-index.ts'
 
+/** Told of every change to a partition, in the middle of it: it may note the hash and do nothing else. */
+export interface PartitionWatcher {
+  /** An entry whose key has this hash was stored, changed or removed. */
+  changed(hash: number): void
+}
+
 /** This node's replica of one partition: its index, digest and size. */
 export class Partition {
   /** The cluster-wide number. */
@@ -13,6 +19,7 @@ export class Partition {
   primary = false
   entries = 0
   bytes = 0
+  watcher: PartitionWatcher | undefined = undefined
 
   constructor(number: number, slot: number, directory: Directory) {
     this.number = number

@@ -42,6 +42,8 @@ export type ErrorCode =
   | 'CONFIGURATION'
   | 'INTERNAL'
   | 'CONDITION_FAILED'
+  | 'DATA_LOSS'
+  | 'STORAGE_FAILED'
 
 /** What each code stands for; docs/errors.md says what to do about it. */
 export const ERROR_KINDS: Readonly<Record<ErrorCode, ErrorKind>> = {
@@ -92,6 +94,10 @@ export const ERROR_KINDS: Readonly<Record<ErrorCode, ErrorKind>> = {
   INTERNAL: { wire: 26, grpcStatus: 13, retryable: false },
   /** The condition of a write among others did not hold (`when` of an entry of `mset`). Nothing happened. */
   CONDITION_FAILED: { wire: 27, grpcStatus: 9, retryable: false },
+  /** What was stored is not what was written: damaged, cut off, or in part missing. */
+  DATA_LOSS: { wire: 28, grpcStatus: 15, retryable: false },
+  /** A disk or other storage is full, read-only, or fails. */
+  STORAGE_FAILED: { wire: 29, grpcStatus: 14, retryable: true },
 }
 
 const codeByWire: readonly (ErrorCode | undefined)[] = (() => {

@@ -13,6 +13,7 @@ import {
 } from '../engine/engine.ts'
 import { ByteReader } from '../kernel/bytes.ts'
 import { CacheError } from '../kernel/errors.ts'
+import { fillDraft } from './effect-draft.ts'
 import { Effect, EffectKind, readEffect } from './effects.ts'
 import type { OperationTable } from './operation-table.ts'
 import type { Replica } from './replica.ts'
@@ -197,31 +198,14 @@ export class Applier {
     draft.partition = replica.partition
     draft.regionId = effect.regionId
     draft.hash = hash
-    draft.key = bytes
-    draft.keyStart = effect.keyStart
-    draft.keyEnd = effect.keyEnd
-    draft.codec = effect.codec
     draft.versionEpoch = versionEpoch
     draft.versionSequence = sequence
-    draft.createdAtMs = effect.createdAtMs
-    draft.expiresAtMs = effect.expiresAtMs
-    draft.staleAtMs = 0
-    draft.tags = bytes
-    draft.tagCount = effect.tagCount
-    draft.tagsStart = effect.tagCount > 0 ? effect.tagsStart : 0
-    draft.tagsEnd = effect.tagCount > 0 ? effect.tagsEnd : 0
+    fillDraft(draft, effect, bytes)
     if (effect.staged) {
       const large = resolve?.(effect.stageId)
       if (large === undefined)
         throw new CacheError('INTERNAL', `the value of stage ${effect.stageId} is not here`)
       draft.large = large
-      draft.valueStart = 0
-      draft.valueEnd = 0
-    } else {
-      draft.large = undefined
-      draft.value = bytes
-      draft.valueStart = effect.valueStart
-      draft.valueEnd = effect.valueEnd
     }
     this.#engine.put(draft)
     draft.large = undefined

@@ -1,4 +1,4 @@
-/** Writes entries as the sets that would store them, for replicas that are brought up. */
+/** Writes entries as the sets that would store them, for replicas that are brought up and for snapshots. */
 
 import type { Engine, EntryIndex, LargeValue } from '../engine/engine.ts'
 import { ByteWriter } from '../kernel/bytes.ts'
@@ -45,6 +45,27 @@ export class EntryEncoder {
       w.raw(key.bytes, 0, key.length)
       return
     }
+    const effect = this.#effect
+    effect.clear()
+    this.#writeSet(e, effect, stageId)
+    w.uint8(HeldCode.entry)
+    w.varint(engine.versionEpoch(e))
+    w.uint48(engine.versionSequence(e))
+    w.varint(effect.length)
+    w.raw(effect.bytes, 0, effect.length)
+  }
+
+  /** Appends the set alone; a large value is named by the number of its stage, a small one is copied. */
+  writeSet(e: EntryIndex, w: ByteWriter, stageId: number | undefined): void {
+    this.#key.clear()
+    this.#engine.copyKey(e, this.#key)
+    this.#writeSet(e, w, stageId)
+  }
+
+  /** As `writeSet`, for the entry whose key was copied last. */
+  #writeSet(e: EntryIndex, w: ByteWriter, stageId: number | undefined): void {
+    const engine = this.#engine
+    const key = this.#key
     const tags = this.#tags
     tags.clear()
     const fields = this.#fields
@@ -56,10 +77,8 @@ export class EntryEncoder {
     fields.tags = tags.bytes
     fields.tagsStart = 0
     fields.tagsEnd = tags.length
-    const effect = this.#effect
-    effect.clear()
     writeSetStart(
-      effect,
+      w,
       undefined,
       Number.NaN,
       engine.regionId(e),
@@ -70,15 +89,10 @@ export class EntryEncoder {
       stageId !== undefined,
     )
     if (stageId === undefined) {
-      effect.varint(engine.valueBytes(e))
-      engine.copyValue(e, effect)
+      w.varint(engine.valueBytes(e))
+      engine.copyValue(e, w)
     } else {
-      effect.uint32(stageId)
+      w.uint32(stageId)
     }
-    w.uint8(HeldCode.entry)
-    w.varint(engine.versionEpoch(e))
-    w.uint48(engine.versionSequence(e))
-    w.varint(effect.length)
-    w.raw(effect.bytes, 0, effect.length)
   }
 }

@@ -70,9 +70,11 @@ export class SimulatedDisk {
     }
   }
 
-  /** To be called when the process crashes: what had not reached the medium may be gone. */
-  crash(): void {
-    const surviving = integerBetween(this.#random, 0, this.#pending.length)
+  /**
+   * To be called when the process crashes: what had not reached the medium may be gone.
+   * @param surviving how many of the unsynced batches are kept; drawn by default
+   */
+  crash(surviving: number = integerBetween(this.#random, 0, this.#pending.length)): void {
     for (const { changes } of this.#pending.slice(0, surviving)) apply(this.#durable, changes)
     this.#pending = []
     this.#visible = new Map(this.#durable)
@@ -83,6 +85,16 @@ export class SimulatedDisk {
     this.#durable = new Map()
     this.#pending = []
     this.#visible = new Map()
+  }
+
+  /** Batches that a crash may take. */
+  get unsynced(): number {
+    return this.#pending.length
+  }
+
+  /** The keys a process sees, in order. */
+  keys(): string[] {
+    return [...this.#visible.keys()].sort()
   }
 
   get isEmpty(): boolean {

@@ -9,6 +9,7 @@ import { access, constants, mkdir } from 'node:fs/promises'
 import { Level } from 'level'
 import type { DurableChange, DurableStore } from '../../kernel/durable-store.ts'
 import { CacheError } from '../../kernel/errors.ts'
+import { diskError, openError } from './level-errors.ts'
 
 export interface LevelStoreOptions {
   /** For opening, and for one write or read, in milliseconds. Default 10,000. */
@@ -16,6 +17,7 @@ export interface LevelStoreOptions {
 }
 
 const TIMEOUT_MS = 10_000
+const IF_DAMAGED = 'move it away, and the node joins its cluster as a new one'
 
 export class LevelStore implements DurableStore {
   readonly #db: Level<string, Uint8Array>
@@ -44,7 +46,7 @@ export class LevelStore implements DurableStore {
     } catch (error) {
       // What was half open is let go of, so that a later attempt is not refused for it.
       db.close().catch(() => {})
-      throw openError(error, folder)
+      throw openError(error, { what: 'data directory', folder, option: 'dataDir', ifDamaged: IF_DAMAGED })
     }
     return store
   }
@@ -90,60 +92,10 @@ export class LevelStore implements DurableStore {
         )
       }, this.#timeoutMs)
       work()
-        .then(resolve, (error: unknown) => reject(diskError(error, what, this.#folder)))
+        .then(resolve, (error: unknown) =>
+          reject(diskError('INTERNAL', error, `${what} the data directory ${this.#folder}`)),
+        )
         .finally(() => clearTimeout(timer))
     })
   }
-}
-
-function openError(error: unknown, folder: string): CacheError {
-  const codes = codesOf(error)
-  const invalid = (message: string): CacheError => new CacheError('CONFIGURATION', message, { cause: error })
-  if (codes.includes('LEVEL_LOCKED'))
-    return invalid(
-      `the data directory ${folder} is used by another process: stop that node, or give this one a directory of its own (dataDir)`,
-    )
-  if (codes.some((code) => ['EACCES', 'EPERM', 'EROFS'].includes(code)))
-    return invalid(
-      `the data directory ${folder} can't be written: give its user the right to, or name another (dataDir)`,
-    )
-  if (codes.some((code) => ['ENOTDIR', 'EEXIST'].includes(code)))
-    return invalid(`the data directory ${folder} is no folder: name another (dataDir)`)
-  if (codes.includes('ENOSPC'))
-    return invalid(`the disk of the data directory ${folder} is full: free some space`)
-  if (codes.includes('LEVEL_CORRUPTION'))
-    return invalid(
-      `the data directory ${folder} is damaged: move it away, and the node joins its cluster as a new one`,
-    )
-  return invalid(`the data directory ${folder} can't be opened: ${reasonOf(error)}`)
-}
-
-function diskError(error: unknown, what: string, folder: string): CacheError {
-  const codes = codesOf(error)
-  const full = codes.includes('ENOSPC') || /no space left/i.test(reasonOf(error))
-  const advice = full ? 'the disk is full, free some space' : reasonOf(error)
-  return new CacheError('INTERNAL', `${what} the data directory ${folder} failed: ${advice}`, {
-    cause: error,
-  })
-}
-
-/** Of the error and of what caused it. */
-function codesOf(error: unknown): string[] {
-  const codes: string[] = []
-  for (let at = error; at instanceof Error; at = at.cause) {
-    const { code } = at as NodeJS.ErrnoException
-    if (code !== undefined) codes.push(code)
-    if (/corruption|checksum|bad record|CURRENT/i.test(at.message) && code !== 'LEVEL_LOCKED')
-      codes.push('LEVEL_CORRUPTION')
-    if (/permission denied|read-only/i.test(at.message)) codes.push('EACCES')
-    if (/no space left/i.test(at.message)) codes.push('ENOSPC')
-  }
-  return codes
-}
-
-/** The innermost reason: what LevelDB itself said. */
-function reasonOf(error: unknown): string {
-  let text = String(error)
-  for (let at = error; at instanceof Error; at = at.cause) text = at.message
-  return text
 }

@@ -1,0 +1,21 @@
+/**
+ * Compression of records, as a port: on a node it happens on other threads (adapters/lz4), in a simulation at once.
+ *
+ * A packed record is lz4-napi's form: the raw length as four little-endian bytes, then an LZ4 block
+ * (https://github.com/lz4/lz4/blob/dev/doc/lz4_Block_format.md).
+ */
+
+import { compressSync, uncompressSync } from 'lz4-napi'
+
+export interface Compression {
+  /** `raw` must not change until it settles. */
+  pack(raw: Uint8Array): Promise<Uint8Array>
+  /** @throws whatever tells that the bytes are no such form */
+  unpack(packed: Uint8Array): Promise<Uint8Array>
+}
+
+/** On the calling thread. */
+export const immediateCompression: Compression = {
+  pack: async (raw) => compressSync(Buffer.from(raw.buffer, raw.byteOffset, raw.byteLength)),
+  unpack: async (packed) => uncompressSync(packed),
+}
