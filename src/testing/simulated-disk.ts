@@ -80,6 +80,14 @@ export class SimulatedDisk {
     this.#visible = new Map(this.#durable)
   }
 
+  /** Changes what lies under a key, as a failing medium does. */
+  damage(key: string, change: (value: Uint8Array) => Uint8Array): void {
+    for (const map of [this.#durable, this.#visible]) {
+      const value = map.get(key)
+      if (value !== undefined) map.set(key, change(value.slice()))
+    }
+  }
+
   /** An empty disk takes its place. */
   wipe(): void {
     this.#durable = new Map()

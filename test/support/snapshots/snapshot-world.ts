@@ -24,6 +24,14 @@ export const CLUSTER_ID = 'cluster-1'
 const REGION_IDS = [1, 7]
 const NOISE_BYTES = 2 * 1024 * 1024
 
+/** Values are cut out of it: in half of it bytes are any, in the other half they can be packed. */
+const NOISE: Buffer = (() => {
+  const random = new SeededRandom(1)
+  const noise = Buffer.alloc(NOISE_BYTES)
+  for (let i = 0; i < NOISE_BYTES; i++) noise[i] = random.uint32() & (i & 0x1_0000 ? 0xff : 0x03)
+  return noise
+})()
+
 /** All there is to know of the entries of a partition, by region and key. */
 export type Content = Map<string, string>
 
@@ -58,7 +66,6 @@ export class SnapshotWorld {
   /** Partitions whose position is not known. */
   readonly notWhole = new Set<number>()
   readonly sequences = new Map<number, number>()
-  readonly #noise: Buffer
   readonly #draft: EntryDraft = new EntryDraft()
   epoch = 1
 
@@ -67,8 +74,6 @@ export class SnapshotWorld {
     this.random = new SeededRandom(seed)
     this.host = new SimulatedHost('a', this.time)
     this.disk = new SimulatedDisk(this.host, this.random)
-    this.#noise = Buffer.alloc(NOISE_BYTES)
-    for (let i = 0; i < NOISE_BYTES; i++) this.#noise[i] = this.random.uint32() & (i & 0x1_0000 ? 0xff : 0x03)
     for (const partition of options.partitions) {
       this.engine.addPartition(partition)
       this.engine.setPrimary(partition, true)
@@ -84,7 +89,12 @@ export class SnapshotWorld {
         if (this.notWhole.has(partition) || !this.engine.hasPartition(partition)) return undefined
         this.sealed.set(partition, contentOf(this.engine, partition))
         const lastSequence = this.sequences.get(partition) ?? 0
-        return { partitionEpoch: this.epoch, lastEpoch: this.epoch, lastSequence, clockMs: this.time.wallMs() }
+        return {
+          partitionEpoch: this.epoch,
+          lastEpoch: this.epoch,
+          lastSequence,
+          clockMs: this.time.wallMs(),
+        }
       },
       regions: () => REGION_IDS.map(regionRecord),
     }
@@ -124,7 +134,10 @@ export class SnapshotWorld {
     options: PaceOptions & { readonly nowMs?: number } = {},
   ): Promise<{ content: Content; read: PartitionRead | undefined }> {
     const content: Content = new Map()
-    const read = await this.time.until(library.read(id, partition, new Collector(content), options), 3_600_000)
+    const read = await this.time.until(
+      library.read(id, partition, new Collector(content), options),
+      3_600_000,
+    )
     return { content, read }
   }
 
@@ -153,7 +166,7 @@ export class SnapshotWorld {
     draft.versionEpoch = this.epoch
     draft.versionSequence = this.next(partition)
     if (this.below(4) === 0) {
-      draft.tags = this.#noise
+      draft.tags = NOISE
       draft.tagsStart = this.below(1000)
       draft.tagsEnd = draft.tagsStart + 1 + this.below(40)
       draft.tagCount = 1 + this.below(3)
@@ -161,10 +174,10 @@ export class SnapshotWorld {
     let value: LargeValue | undefined
     if (large) {
       value = engine.newLargeValue(bytes)
-      value.append(this.#noise, from, from + bytes)
+      value.append(NOISE, from, from + bytes)
       draft.large = value
     } else {
-      draft.value = this.#noise
+      draft.value = NOISE
       draft.valueStart = from
       draft.valueEnd = from + bytes
     }
@@ -217,7 +230,10 @@ export function contentOf(engine: Engine, partition: number): Content {
   }
   for (const e of entries) {
     content.set(
-      nameOf(engine.regionId(e), copy((w) => engine.copyKey(e, w))),
+      nameOf(
+        engine.regionId(e),
+        copy((w) => engine.copyKey(e, w)),
+      ),
       describeEntry({
         version: [engine.versionEpoch(e), engine.versionSequence(e)],
         times: [engine.createdAtMs(e), engine.expiresAtMs(e)],

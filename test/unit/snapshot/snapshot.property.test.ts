@@ -15,7 +15,11 @@ interface Taken {
 }
 
 /** Takes a snapshot while entries change between its slices. */
-async function takeUnderChange(world: SnapshotWorld, library: SnapshotLibrary, kind: 'full' | 'incremental'): Promise<Taken> {
+async function takeUnderChange(
+  world: SnapshotWorld,
+  library: SnapshotLibrary,
+  kind: 'full' | 'incremental',
+): Promise<Taken> {
   const busy = world.below(3)
   // Then all of it rests, as writers do: what is changed faster than it can be read is another test.
   let changes = 400
@@ -34,7 +38,11 @@ async function takeUnderChange(world: SnapshotWorld, library: SnapshotLibrary, k
   return { id, sealed: new Map(world.sealed) }
 }
 
-async function expectSame(world: SnapshotWorld, library: SnapshotLibrary, { id, sealed }: Taken): Promise<void> {
+async function expectSame(
+  world: SnapshotWorld,
+  library: SnapshotLibrary,
+  { id, sealed }: Taken,
+): Promise<void> {
   for (const partition of PARTITIONS) {
     const { content, read } = await world.read(library, id, partition, { sliceBytes: 4000 })
     expect(content.size).toBe(sealed.get(partition)?.size)
@@ -72,7 +80,12 @@ describe('a snapshot', () => {
   })
 
   it('loaded into an engine gives the same entries and the same digest, without those that expired', async () => {
-    const world = new SnapshotWorld(77, { partitions: [0, 5], keys: 300, valueBytesMax: 800, largePerMille: 20 })
+    const world = new SnapshotWorld(77, {
+      partitions: [0, 5],
+      keys: 300,
+      valueBytesMax: 800,
+      largePerMille: 20,
+    })
     world.fill()
     const library = await world.open()
     await world.create(library)
@@ -110,7 +123,13 @@ describe('a snapshot', () => {
     const library = await world.open()
     const full = await world.create(library)
     const same = await world.create(library)
-    expect(same).toMatchObject({ kind: 'incremental', base: full.id, writtenEntries: 0, entries: 4000, rawBytes: 0 })
+    expect(same).toMatchObject({
+      kind: 'incremental',
+      base: full.id,
+      writtenEntries: 0,
+      entries: 4000,
+      rawBytes: 0,
+    })
     for (let number = 0; number < 40; number++) world.set(0, number * 97)
     const changed = await world.create(library)
     expect(changed.writtenEntries).toBe(40)
