@@ -27,6 +27,13 @@ export class LiveTerms {
     return this.#again.size
   }
 
+  /** Makes it ready for another walk. Its memory is kept. */
+  clear(): void {
+    this.#length = 0
+    this.#starts.fill(NOWHERE)
+    this.#again.clear()
+  }
+
   add(hash: number, low: number, high: number): void {
     if (this.#length + 3 > this.#words.length) {
       const grown = new Uint32Array(this.#words.length * 2)

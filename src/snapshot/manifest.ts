@@ -11,7 +11,7 @@ import { CacheError } from '../kernel/errors.ts'
 import type { RegionRecord } from '../topology/topology.ts'
 
 export const FORMAT = 1
-export const FORMAT_MIN = 1
+const FORMAT_MIN = 1
 
 export type SnapshotKind = 'full' | 'incremental'
 

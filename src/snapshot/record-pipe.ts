@@ -1,5 +1,5 @@
 /**
- * Records on their way to the store: packed side by side, written in order, in batches of about 1 MiB. Who adds waits while more than
+ * Records on their way to the store: packed side by side, written in order, in batches of about 256 KiB. Who adds waits while more than
  * IN_FLIGHT_BYTES are on their way.
  *
  * A record is packed only if that makes it smaller. Where it did not, the next ones are not tried: packing what is compressed
@@ -12,7 +12,8 @@ import type { Compression } from './compression.ts'
 import type { SnapshotStore } from './snapshot-store.ts'
 import { frameRecord, HEAD_BYTES, type RecordKind } from './stored-record.ts'
 
-const BATCH_BYTES = 1024 * 1024
+/** The store copies a batch before it returns: a larger one takes milliseconds. */
+const BATCH_BYTES = 192 * 1024
 const IN_FLIGHT_BYTES = 4 * 1024 * 1024
 /** Records that are not tried after one that did not shrink: twice as many each time, up to the second. */
 const UNTRIED_MIN = 1

@@ -79,9 +79,13 @@ export class SnapshotChain {
     return decodeSummary(record.body)
   }
 
-  /** The terms of all that was alive in a partition. @throws CacheError DATA_LOSS when they don't give its digest. */
-  async liveTerms(partition: number, layers: readonly PartitionLayer[]): Promise<TermTable> {
-    const live = new TermTable()
+  /** The terms of all that was alive in a partition, in `live`, which is emptied before. @throws CacheError DATA_LOSS when they don't give its digest. */
+  async liveTerms(
+    partition: number,
+    layers: readonly PartitionLayer[],
+    live: TermTable = new TermTable(),
+  ): Promise<TermTable> {
+    live.clear()
     const digest = new Uint32Array(DIGEST_BUCKETS * 2)
     const reader = new ByteReader(new Uint8Array(0))
     for (const { id, summary, owns } of layers) {

@@ -33,7 +33,7 @@ import { RecordPipe } from './record-pipe.ts'
 import type { PartitionLayer, SnapshotChain } from './snapshot-chain.ts'
 import type { SnapshotStore } from './snapshot-store.ts'
 import { chainCrc, RecordKind } from './stored-record.ts'
-import type { TermTable } from './term-table.ts'
+import { TermTable } from './term-table.ts'
 
 /** What a snapshot is made of: the node, as the writer sees it. */
 export interface SnapshotSource {
@@ -96,6 +96,9 @@ export class SnapshotWriter {
   readonly #freeBatches: EntryBatch[] = []
   readonly #done: number[] = []
   readonly #skipped: SkippedPartition[] = []
+  /** One after the other, all partitions use these. */
+  readonly #terms: LiveTerms = new LiveTerms()
+  readonly #known: TermTable = new TermTable()
   #partitions = 0
   #entries = 0
   #writtenEntries = 0
@@ -142,7 +145,8 @@ export class SnapshotWriter {
     const tally: Tally = { crc: 0, rawBytes: 0, storedBytes: 0 }
     const numbers = { next: 0, writtenEntries: 0 }
     for (let walks = 0; walks < WALKS_MAX; walks++) {
-      const terms = new LiveTerms()
+      const terms = this.#terms
+      terms.clear()
       const asBase =
         base === undefined
           ? new Uint8Array(DIGEST_BUCKETS)
@@ -359,7 +363,7 @@ export class SnapshotWriter {
     const { base } = this.#options
     if (base === undefined) return undefined
     const layers = await this.#unlessDamaged(partition, base.layers(partition))
-    return layers && { layers, terms: () => base.liveTerms(partition, layers) }
+    return layers && { layers, terms: () => base.liveTerms(partition, layers, this.#known) }
   }
 
   async #unlessDamaged<T>(partition: number, reading: Promise<T>): Promise<T | undefined> {

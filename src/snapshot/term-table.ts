@@ -17,6 +17,14 @@ export class TermTable {
   /** Terms in it, repeated ones counted as often as they are. */
   size = 0
 
+  /** Makes it empty. Its memory is kept. */
+  clear(): void {
+    this.#count.fill(0)
+    this.#used.fill(0)
+    this.#slots = 0
+    this.size = 0
+  }
+
   add(low: number, high: number): void {
     if (this.#slots >= this.#low.length * LOAD_MAX) this.#grow()
     const at = this.#find(low, high)

@@ -26,6 +26,8 @@ const READ_AHEAD_BYTES = 1024 * 1024
 const WRITE_BUFFER_BYTES = 16 * 1024 * 1024
 /** Records are read once, in order: nothing is gained by keeping them. */
 const CACHE_BYTES = 1024 * 1024
+/** Below the size of a summary: so that none lies in one block with the large records of the next partition. */
+const BLOCK_BYTES = 1024
 const FILE_BYTES = 32 * 1024 * 1024
 /** Behind all keys. */
 const NOWHERE = '\u{7f}'
@@ -211,6 +213,7 @@ function database(folder: string): Database {
     compression: false,
     writeBufferSize: WRITE_BUFFER_BYTES,
     cacheSize: CACHE_BYTES,
+    blockSize: BLOCK_BYTES,
     maxFileSize: FILE_BYTES,
   }) as Database
 }

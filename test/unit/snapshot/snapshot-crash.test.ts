@@ -136,9 +136,7 @@ describe('damage', () => {
   beforeAll(async () => {
     const made = await twoSnapshots()
     world = made.world
-    const [one, two] = made.library.list() as [{ id: string }, { id: string }]
-    full = one.id
-    incremental = two.id
+    ;[full = '', incremental = ''] = made.library.list().map(({ id }) => id)
     sealed = new Map(world.sealed)
   })
 
