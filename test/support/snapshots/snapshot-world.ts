@@ -55,17 +55,17 @@ export function newEngine(): Engine {
 }
 
 export class SnapshotWorld {
-  readonly time = new VirtualTime()
+  readonly time: VirtualTime = new VirtualTime()
   readonly host: SimulatedHost
   readonly random: SeededRandom
   readonly disk: SimulatedDisk
   readonly engine: Engine = newEngine()
   readonly options: WorldOptions
   /** Content of each partition as its position was last asked for: when it was sealed. */
-  readonly sealed = new Map<number, Content>()
+  readonly sealed: Map<number, Content> = new Map()
   /** Partitions whose position is not known. */
-  readonly notWhole = new Set<number>()
-  readonly sequences = new Map<number, number>()
+  readonly notWhole: Set<number> = new Set()
+  readonly sequences: Map<number, number> = new Map()
   readonly #draft: EntryDraft = new EntryDraft()
   epoch = 1
 
