@@ -19,7 +19,7 @@ import { simulatedSnapshotStore } from '../../../src/testing/simulated-snapshot-
 import { VirtualTime } from '../../../src/testing/virtual-time.ts'
 import type { RegionRecord } from '../../../src/topology/topology.ts'
 
-export const HASH_KEY = { low: 0x1234_5678, high: 0x9abc_def0 }
+const HASH_KEY = { low: 0x1234_5678, high: 0x9abc_def0 }
 export const CLUSTER_ID = 'cluster-1'
 const REGION_IDS = [1, 7]
 const NOISE_BYTES = 2 * 1024 * 1024
