@@ -1,18 +1,34 @@
 #!/usr/bin/env bash
-# Installs the servers that `npm run test:services` and `npm run bench -- peers` compare ringcache with: redis-server and
-# memcached, from the distribution's own packages. Installs only what is missing, so it can be run again at any time.
-# ringcache itself needs neither of them.
+# Installs the servers that `npm run test:services` and `npm run bench -- peers` run ringcache with or beside: redis-server and
+# memcached, from the distribution's own packages, and versitygw, a server of the S3 protocol, built with Go into .ringcache/services.
+# Installs only what is missing, so it can be run again at any time. ringcache itself needs none of them.
 #
-# Exit code 0: both are there. 1: something is missing and could not be installed; the message says what to do.
+# Exit code 0: all are there. 1: something is missing and could not be installed; the message says what to do.
 set -euo pipefail
+
+missing=
+
+services="$(cd "$(dirname "$0")/.." && pwd)/.ringcache/services"
+s3_server=github.com/versity/versitygw/cmd/versitygw@v1.8.0
+if [ ! -x "$services/bin/versitygw" ]; then
+  if ! command -v go >/dev/null 2>&1; then
+    echo "services: missing versitygw; it is built with Go, which is not installed" >&2
+    missing=1
+  elif GOBIN="$services/bin" GOFLAGS=-trimpath timeout 900 go install "$s3_server" 2>/dev/null; then
+    echo "services: built $s3_server"
+  else
+    echo "services: Go could not build $s3_server; run 'GOBIN=$services/bin go install $s3_server' to see why" >&2
+    missing=1
+  fi
+fi
 
 packages=()
 command -v redis-server >/dev/null 2>&1 && command -v redis-cli >/dev/null 2>&1 || packages+=(redis-server)
 command -v memcached >/dev/null 2>&1 || packages+=(memcached)
 
 if [ ${#packages[@]} -eq 0 ]; then
-  echo "services: redis-server and memcached are installed"
-  exit 0
+  [ -n "$missing" ] || echo "services: all are installed"
+  exit "${missing:-0}"
 fi
 
 if ! command -v apt-get >/dev/null 2>&1; then
@@ -43,3 +59,4 @@ install 2>/dev/null || { apt-get update -qq >/dev/null && install; } || {
   exit 1
 }
 echo "services: installed ${packages[*]}"
+exit "${missing:-0}"

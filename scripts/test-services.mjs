@@ -10,12 +10,12 @@ import path from 'node:path'
 import { prepare, root, runScript } from './prepare.mjs'
 import { runTests } from './test.mjs'
 
-const SERVERS = ['redis-server', 'memcached']
+const SERVERS = ['redis-server', 'memcached', 'versitygw']
+const BUILT = path.join(root, '.ringcache', 'services', 'bin')
 
-/** Where the program lies in the PATH. */
+/** Where the program lies: in the PATH, or where install-services.sh puts it. */
 function find(program) {
-  return (process.env.PATH ?? '')
-    .split(path.delimiter)
+  return [...(process.env.PATH ?? '').split(path.delimiter), BUILT]
     .map((folder) => path.join(folder, program))
     .find((file) => fs.existsSync(file))
 }

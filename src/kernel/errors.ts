@@ -158,3 +158,9 @@ export function toCacheError(error: unknown): CacheError {
   const text = error instanceof Error ? error.message : String(error)
   return new CacheError('INTERNAL', `unexpected failure: ${text}`, { cause: error })
 }
+
+/** @throws CacheError ABORTED */
+export function throwIfAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted !== true) return
+  throw new CacheError('ABORTED', 'the call was given up before it was done', { cause: signal.reason })
+}

@@ -76,7 +76,10 @@ export function nextMoves(
     for (const node of superfluous(topology, record, places)) removed.push({ ...at, node })
   })
 
-  const movesMax = Math.max(limits.movesPerNodeMax, Math.floor(topology.partitions.length / PARTITIONS_PER_MOVE))
+  const movesMax = Math.max(
+    limits.movesPerNodeMax,
+    Math.floor(topology.partitions.length / PARTITIONS_PER_MOVE),
+  )
   const repairsMax = Math.max(
     limits.repairsPerNodeMax,
     Math.floor(topology.partitions.length / PARTITIONS_PER_REPAIR),
