@@ -30,4 +30,5 @@ async function main(args: readonly string[]): Promise<number> {
 
 // Signals end the run through `exit`, so that nodes and clients are ended with it.
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1))
-process.exitCode = await main(process.argv.slice(2))
+// All is written by now: what a cut connection still has open must not keep the process.
+process.exit(await main(process.argv.slice(2)))
