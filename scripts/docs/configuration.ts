@@ -36,6 +36,9 @@ const SECTIONS: Readonly<Record<string, string>> = {
     '## `regions`\n\nA map of names to options. The region `default` always exists and is used when none is named; ' +
     'write it down to change its options. A name has 1 to 64 letters, digits, dots, hyphens and underscores, the first a ' +
     'letter or digit.',
+  snapshots:
+    '## `snapshots`\n\nEach node writes what it holds to its `dataDir`, and brings it back when it starts; see ' +
+    '[operation](operation.md#warm-restart). Without this section there are none. `snapshots: {}` is the defaults.',
   log: '## `log`',
 }
 

@@ -75,7 +75,18 @@ export interface ClusterConfig {
   readonly limits: LimitsConfig
   /** `default` first, the others as the file has them. */
   readonly regions: readonly RegionConfig[]
+  /** Undefined: none are made. */
+  readonly snapshots?: SnapshotConfig
   readonly log: { readonly level: LogLevel }
+}
+
+export interface SnapshotConfig {
+  readonly intervalMs: number
+  readonly onStop: boolean
+  /** Full ones, each with those that build on it. */
+  readonly keepFulls: number
+  /** 0: no limit. */
+  readonly bytesPerSecond: number
 }
 
 /** The region that is used when none is named. It always exists. */
@@ -118,8 +129,18 @@ export function complete(file: ClusterFile): ClusterConfig {
       timeoutMaxMs: limits.timeoutMax,
     },
     regions: regionsOf(file),
+    ...(file.snapshots === undefined ? {} : { snapshots: snapshotsOf(file.snapshots) }),
     log: file.log,
   }
+}
+
+function snapshotsOf({
+  interval,
+  onStop,
+  keep,
+  bytesPerSecond,
+}: NonNullable<ClusterFile['snapshots']>): SnapshotConfig {
+  return { intervalMs: interval, onStop, keepFulls: keep, bytesPerSecond }
 }
 
 function factorOf(file: ClusterFile): number {

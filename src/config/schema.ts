@@ -46,6 +46,7 @@ export interface ClusterFile {
     timeoutMax: number
   }
   regions: Record<string, RegionOptions>
+  snapshots?: { interval: number; onStop: boolean; keep: number; bytesPerSecond: number } | undefined
   log: { level: LogLevel }
 }
 
@@ -215,6 +216,27 @@ const region = section({
   }),
 })
 
+const snapshots = section({
+  interval: option(duration('1s', '7d'), {
+    description:
+      'How often a node writes down what changed since it did so last. Of a cluster that ends as a whole and at once, what was written within the last interval is lost.',
+    default: '5m',
+  }),
+  onStop: option(flag, {
+    description: 'Whether an orderly stop ends with one, if 3 s are enough for it.',
+    default: true,
+  }),
+  keep: option(wholeNumber(1, 100), {
+    description: 'Full snapshots that are kept, each with those that build on it (7 at most).',
+    default: 2,
+  }),
+  bytesPerSecond: option(orNone(size('1mb', '64gb')), {
+    description:
+      'How many bytes of entries a node writes in a second, but for the last snapshot before a stop.',
+    default: '50mb',
+  }),
+})
+
 const log = section({
   level: option(choice('debug', 'info', 'warn', 'error', 'silent'), {
     description: 'The least important lines that are still written.',
@@ -234,5 +256,6 @@ export const clusterSchema: z.ZodType<ClusterFile> = section({
   memory: memory.prefault({}),
   limits: limits.prefault({}),
   regions: z.preprocess((value) => value ?? {}, z.record(z.string(), region)).prefault({}),
+  snapshots: snapshots.optional(),
   log: log.prefault({}),
 })

@@ -6,12 +6,15 @@
  * orderly stop for a crash.
  */
 
+import { join } from 'node:path'
 import { GrpcDialer } from '../adapters/grpc/dialer.ts'
 import { HealthService, reflectionService } from '../adapters/grpc/health.ts'
 import { adminServiceOf, cacheServiceOf, loadProtos } from '../adapters/grpc/proto.ts'
 import { GrpcServer } from '../adapters/grpc/server.ts'
 import { adminService, unaryService } from '../adapters/grpc/unary-service.ts'
+import { LevelSnapshotStore } from '../adapters/level/level-snapshot-store.ts'
 import { LevelStore } from '../adapters/level/level-store.ts'
+import { threadedCompression } from '../adapters/lz4/lz4-compression.ts'
 import { systemClock } from '../adapters/system/clock.ts'
 import { createSystemLog } from '../adapters/system/log.ts'
 import { processBytes } from '../adapters/system/memory.ts'
@@ -35,6 +38,7 @@ import { GatewayClient } from './gateway/gateway-client.ts'
 import { NodeCore, type NodeStatus } from './node-core.ts'
 import type { NodeOptions } from './options.ts'
 import { stopInOrder } from './orderly-stop.ts'
+import type { SnapshotMedium } from './snapshot-keeper.ts'
 
 export interface CacheNodeOptions {
   /** Path of a cluster.yaml, or an object shaped as one. */
@@ -137,6 +141,7 @@ export class CacheNode implements AsyncDisposable {
       log,
       dialer,
       store,
+      ...snapshotMedium(config, node, log),
       uncompress: (stored) => decompress(new ByteReader(stored), config.limits.valueBytesMax),
       processBytes,
     })
@@ -271,6 +276,21 @@ function findNode(config: ClusterConfig, nodeId: string): NodeConfig {
   return node
 }
 
+/** Snapshots lie beside what else the node keeps. */
+function snapshotMedium(
+  { snapshots }: ClusterConfig,
+  { dataDir }: NodeConfig,
+  log: Log,
+): { snapshots?: SnapshotMedium } {
+  if (snapshots === undefined) return {}
+  if (dataDir === undefined) {
+    log.warn('no snapshots are made: the node has no data directory (dataDir: none)')
+    return {}
+  }
+  const folder = join(dataDir, 'snapshots')
+  return { snapshots: { compression: threadedCompression, open: () => LevelSnapshotStore.open(folder) } }
+}
+
 function nodeOptions(
   config: ClusterConfig,
   self: NodeConfig,
@@ -302,5 +322,6 @@ function nodeOptions(
     creditBytes: limits.creditBytes,
     operationsMax: limits.operationsMax,
     timeoutMaxMs: limits.timeoutMaxMs,
+    ...(config.snapshots === undefined ? {} : { snapshots: config.snapshots }),
   }
 }

@@ -5,7 +5,7 @@
  */
 
 import type { Incarnation, NodeId } from '../kernel/ids.ts'
-import type { Topology } from '../topology/topology.ts'
+import type { NodeIndex, Topology } from '../topology/topology.ts'
 import type { Transform } from '../topology/transforms.ts'
 
 /** What this node holds of another process. `proven`: it certainly runs no more. */
@@ -29,6 +29,11 @@ export interface ClusterControl {
    *   NOT_READY before there is a topology
    */
   propose(transforms: readonly Transform[]): Promise<void>
+  /**
+   * Who is to start a partition over of which no valid set is left; undefined when nobody can.
+   * @param primaries how many partitions each node is primary of
+   */
+  heirOf(topology: Topology, partition: number, primaries: readonly number[]): NodeIndex | undefined
   /** All processes this node has heard of, itself included. */
   members(): readonly MemberView[]
 }

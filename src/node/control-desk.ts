@@ -3,10 +3,11 @@
 import { CacheError } from '../kernel/errors.ts'
 import type { Incarnation, NodeId } from '../kernel/ids.ts'
 import type { MemberView as GossipMember } from '../membership/events.ts'
-import type { Topology } from '../topology/topology.ts'
+import type { NodeIndex, Topology } from '../topology/topology.ts'
 import type { Transform } from '../topology/transforms.ts'
 import type { ClusterControl, MemberView } from './cluster-control.ts'
 import type { ControlPlane } from './control-plane.ts'
+import { heirOf } from './driver-duties.ts'
 
 export class ControlDesk implements ClusterControl {
   readonly #control: ControlPlane
@@ -32,6 +33,10 @@ export class ControlDesk implements ClusterControl {
         'OUTCOME_UNKNOWN',
         'no majority of the nodes that vote answered in time: the change may still be made',
       )
+  }
+
+  heirOf(topology: Topology, partition: number, primaries: readonly number[]): NodeIndex | undefined {
+    return heirOf(topology, partition, primaries, this.#control.memories)
   }
 
   members(): readonly MemberView[] {

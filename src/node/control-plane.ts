@@ -27,7 +27,7 @@ import type { NodeIndex, Topology } from '../topology/topology.ts'
 import { decodeTransforms } from '../topology/transform-codec.ts'
 import type { Transform } from '../topology/transforms.ts'
 import { voterName, voterNames } from '../topology/voters.ts'
-import type { ControlMessage } from '../wire/control-frames.ts'
+import type { ControlMessage, Remembered } from '../wire/control-frames.ts'
 import { PROTOCOL_VERSION_MAX, PROTOCOL_VERSION_MIN } from '../wire/frames.ts'
 import { encodePeerHello, type PeerHello, type PeerWelcome } from '../wire/peer-frames.ts'
 import type { Dialer, FrameHandler, FrameStream } from '../wire/transport.ts'
@@ -39,6 +39,7 @@ import { ControlSession, type ControlSessionHandler } from './control-session.ts
 import { DeathWatch } from './death-watch.ts'
 import { DriverDuties } from './driver-duties.ts'
 import type { Liveness } from './liveness.ts'
+import { Memories } from './memories.ts'
 import { type NodeOptions, ownAddress } from './options.ts'
 import { Register } from './register.ts'
 import { Suggestions } from './suggestions.ts'
@@ -54,6 +55,8 @@ export interface ControlPlanePorts {
   readonly liveness: Liveness
   /** Rules of the protocol that a test breaks. */
   readonly brokenRules?: BrokenRules | undefined
+  /** Whether this process may ask for a role: before that it brings back what its disk kept. By default it may. */
+  readonly mayJoin?: () => boolean
   /** A stream to that node ended, or could not be opened. */
   streamLost(nodeId: string, error: CacheError | undefined): void
   /** A newer topology is known. Epochs may be skipped. @param self this process's position in it, −1: it has none */
@@ -84,6 +87,10 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
   readonly #duties: DriverDuties
   readonly #deaths: DeathWatch
   readonly #isAnotherNode: boolean
+  /** What nodes brought back from their snapshots. */
+  readonly memories: Memories = new Memories()
+  /** What this one did, once that is known. */
+  #remembered: readonly Remembered[] | undefined
   #store: RegisterStore | undefined
   #register: Register | undefined
   #bootstrap: Bootstrap | undefined
@@ -115,7 +122,13 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
       drive: (changes) => this.#drive(changes),
     })
     this.#admission = new Admission(options, incarnation)
-    this.#duties = new DriverDuties(options, ports.clock, ports.liveness)
+    this.#duties = new DriverDuties(
+      options,
+      ports.clock,
+      ports.liveness,
+      this.memories,
+      (nodeId) => this.#links.to(nodeId) !== undefined,
+    )
     this.#deaths = new DeathWatch(ports.liveness)
     this.#isAnotherNode = keeps(ports.brokenRules, 'restart-is-another-node')
   }
@@ -205,6 +218,14 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
     return state === 'gone' && topology.nodes.some((one) => one.nodeId === nodeId && one.state !== 'gone')
   }
 
+  /** This process has loaded what its snapshots hold of these partitions: all nodes are told. */
+  remembers(partitions: readonly Remembered[]): void {
+    this.#remembered = partitions
+    this.memories.heard(this.#options.nodeId, this.#incarnation, partitions)
+    this.#links.sendToAll({ kind: 'remembers', partitions })
+    this.#tickSoon()
+  }
+
   /** Fire and forget: what comes of it shows in a later topology. */
   propose(transform: Transform): void {
     this.#suggestions.propose(transform)
@@ -273,6 +294,7 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
     if (peer.epoch > this.epoch) this.#feed.fetch(link)
     else if (this.#chain.topology === undefined && peer.clusterId === '')
       this.#perform(this.#bootstrap?.met(peer.nodeId, peer))
+    if (this.#remembered !== undefined) link.send({ kind: 'remembers', partitions: this.#remembered })
     // A voter that comes back may be the one that is waited for.
     if (this.#register !== undefined && peer.epoch === this.epoch)
       this.#register.repeat(voterName(peer.nodeId, peer.diskId))
@@ -351,6 +373,11 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
       case 'suggest':
         this.#drive(decodeTransforms(message.change))
         return
+      case 'remembers': {
+        const { nodeId, incarnation } = session.peer
+        this.memories.heard(nodeId, incarnation, message.partitions)
+        return
+      }
       case 'decided':
         this.#feed.learn(message.slot, message.value, () => {
           const link = this.#links.to(session.peer.nodeId)
@@ -510,8 +537,10 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
     if (this.#closed || topology === undefined) return
     const nowMs = this.#ports.clock.monotonicMs()
     this.#contactVoters(topology, nowMs)
-    const request = this.#admission.request(topology, this.self, this.diskId, nowMs)
-    if (request !== undefined) this.#suggestions.propose(request)
+    if (this.#ports.mayJoin?.() !== false) {
+      const request = this.#admission.request(topology, this.self, this.diskId, nowMs)
+      if (request !== undefined) this.#suggestions.propose(request)
+    }
     this.#reportDeaths()
     if (this.driver === this.#options.nodeId) {
       for (const change of this.#duties.changes(topology)) this.#suggestions.propose(change)

@@ -126,6 +126,10 @@ export class DataPlane {
     return this.#topology
   }
 
+  get memory(): MemoryAccount {
+    return this.#ports.memory
+  }
+
   /** The topology as clients may see it, encoded. */
   get clientTopology(): Uint8Array {
     this.#clientTopology ??= this.#clientEncoder.encode(this.#topology)

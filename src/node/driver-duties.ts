@@ -11,6 +11,7 @@ import type { NodeAt, Transform } from '../topology/transforms.ts'
 import { isBlocked, lacksValidSet } from '../topology/validity.ts'
 import { nextVoterChange } from '../topology/voters.ts'
 import type { Liveness } from './liveness.ts'
+import type { Memories } from './memories.ts'
 import type { NodeOptions } from './options.ts'
 
 /** A voter that failed keeps its vote so long: it may come back with its disk. */
@@ -23,6 +24,8 @@ export class DriverDuties {
   readonly #options: NodeOptions
   readonly #clock: Clock
   readonly #liveness: Liveness
+  readonly #memories: Memories
+  readonly #isLinked: (nodeId: string) => boolean
   readonly #rebalance: RebalanceDriver
   /** Since when a voter's node has been failed. */
   readonly #failedMs = new Map<string, number>()
@@ -31,8 +34,17 @@ export class DriverDuties {
   #checkedMs = Number.NEGATIVE_INFINITY
   #epoch = 0
 
-  constructor(options: NodeOptions, clock: Clock, liveness: Liveness) {
+  /** @param isLinked whether a node, whatever process of it, is there */
+  constructor(
+    options: NodeOptions,
+    clock: Clock,
+    liveness: Liveness,
+    memories: Memories,
+    isLinked: (nodeId: string) => boolean,
+  ) {
     this.#options = options
+    this.#memories = memories
+    this.#isLinked = isLinked
     this.#clock = clock
     this.#liveness = liveness
     this.#rebalance = new RebalanceDriver(options.rebalance)
@@ -76,6 +88,8 @@ export class DriverDuties {
     const lacking = new Set<number>()
     const primaries = new Array<number>(topology.nodes.length).fill(0)
     for (const { primary } of topology.partitions) primaries[primary] = (primaries[primary] ?? 0) + 1
+    this.#memories.keep(topology)
+    let rememberMs: number | undefined
     topology.partitions.forEach((partition, p) => {
       if (!lacksValidSet(topology, partition)) return
       lacking.add(p)
@@ -84,7 +98,11 @@ export class DriverDuties {
       // A primary that serves leaves out by itself whoever is lost; one that has yet to take over may need them for ever.
       const mustWait = !isBlocked(topology, partition) || mayReturn(topology, partition, this.#liveness)
       if (mustWait && nowMs - sinceMs < RETURN_MS) return
-      const node = heir(topology, partition, primaries)
+      if (this.#options.snapshots !== undefined && !hasSurvivor(topology, partition)) {
+        rememberMs ??= this.#memories.waitMs(topology, this.#isLinked)
+        if (nowMs - sinceMs < rememberMs) return
+      }
+      const node = heirOf(topology, p, primaries, this.#memories)
       if (node === undefined) return
       primaries[node] = (primaries[node] ?? 0) + 1
       partitions.push({ partition: p, partitionEpoch: partition.partitionEpoch, node })
@@ -104,18 +122,29 @@ function mayReturn(topology: Topology, partition: PartitionRecord, liveness: Liv
   })
 }
 
-/** The primary if it is up, another member that survived, else whoever has the least to do. */
-function heir(
+function hasSurvivor(topology: Topology, partition: PartitionRecord): boolean {
+  return partition.inSync.some((index) => isUp(topology.nodes[index]?.state))
+}
+
+/**
+ * The primary if it is up, another member that survived, else whoever brought back the newest content, else whoever has the least to do.
+ * @param primaries how many partitions each node is primary of
+ */
+export function heirOf(
   topology: Topology,
-  partition: PartitionRecord,
+  partition: number,
   primaries: readonly number[],
+  memories: Memories,
 ): NodeIndex | undefined {
-  if (isUp(topology.nodes[partition.primary]?.state)) return partition.primary
-  const survivors = partition.inSync.filter((index) => isUp(topology.nodes[index]?.state))
-  const candidates =
-    survivors.length > 0
-      ? survivors
-      : topology.nodes.flatMap((node, index) => (node.state === 'active' ? [index] : []))
+  const record = topology.partitions[partition]
+  if (record === undefined) return undefined
+  if (isUp(topology.nodes[record.primary]?.state)) return record.primary
+  let candidates = record.inSync.filter((index) => isUp(topology.nodes[index]?.state))
+  if (candidates.length === 0) {
+    const active = topology.nodes.flatMap((node, index) => (node.state === 'active' ? [index] : []))
+    const holders = memories.newest(topology, partition, active)
+    candidates = holders.length > 0 ? holders : active
+  }
   let best: NodeIndex | undefined
   for (const index of candidates) {
     if (best === undefined || (primaries[index] ?? 0) < (primaries[best] ?? 0)) best = index

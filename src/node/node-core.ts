@@ -27,6 +27,7 @@ import { GossipLiveness } from './gossip-liveness.ts'
 import { type NodeOptions, ownAddress } from './options.ts'
 import { PeerLink, type PeerLinkHandler } from './peer-link.ts'
 import { PeerSession, type PeerSessionPorts } from './peer-session.ts'
+import { SnapshotKeeper, type SnapshotMedium, type SnapshotStatus } from './snapshot-keeper.ts'
 
 export interface NodePorts {
   readonly clock: Clock
@@ -36,6 +37,8 @@ export interface NodePorts {
   readonly dialer: Dialer
   /** What outlives the process. By default nothing does: to its cluster the node comes back as one with an empty disk. */
   readonly store?: DurableStore
+  /** Where snapshots lie, if the options ask for any. Without it there are none. */
+  readonly snapshots?: SnapshotMedium
   /** Undoes the clients' compression, to compare values. */
   readonly uncompress: Uncompress
   /** Bytes the process holds in all: JavaScript heap and array buffers. Where that says nothing (simulations), undefined. */
@@ -66,6 +69,8 @@ export interface NodeStatus {
   readonly backups: number
   readonly entries: number
   readonly laggingReplicas: number
+  /** Undefined: the node keeps none. */
+  readonly snapshots: SnapshotStatus | undefined
   readonly sessions: number
   readonly memoryBytes: number
   readonly memoryLimitBytes: number
@@ -85,6 +90,7 @@ export class NodeCore implements PeerLinkHandler {
   readonly #gossip: Gossip
   readonly #liveness: GossipLiveness = new GossipLiveness()
   readonly #desk: ClusterControl
+  readonly #snapshots: SnapshotKeeper | undefined
   /** By process. */
   readonly #links = new Map<string, PeerLink>()
   readonly #sessions = new Set<ClientSession>()
@@ -111,7 +117,18 @@ export class NodeCore implements PeerLinkHandler {
       streamLost: (nodeId, error) => this.#gossip.streamLost(nodeId, error),
       adopted: (topology, encoded, self) => this.#adopted(topology, encoded, self),
       failed: (error) => this.#failed(error),
+      ...(options.snapshots === undefined ? {} : { mayJoin: () => this.#snapshots?.isReady !== false }),
     })
+    this.#snapshots =
+      options.snapshots === undefined || ports.snapshots === undefined
+        ? undefined
+        : new SnapshotKeeper(options.snapshots, {
+            ...ports,
+            medium: ports.snapshots,
+            nodeId: options.nodeId,
+            plane: () => this.#plane,
+            loaded: (partitions) => this.#control.remembers(partitions),
+          })
     this.#gossip = new Gossip(
       {
         clusterName: options.clusterName,
@@ -229,6 +246,7 @@ export class NodeCore implements PeerLinkHandler {
       backups,
       entries: plane?.engine.stats.entries ?? 0,
       laggingReplicas: lagging,
+      snapshots: this.#snapshots?.status,
       sessions: this.#sessions.size,
       memoryBytes: this.memory.totalBytes,
       memoryLimitBytes: this.memory.limitBytes,
@@ -243,6 +261,18 @@ export class NodeCore implements PeerLinkHandler {
     if (this.#state === 'running') this.#state = 'draining'
     for (const session of this.#sessions) if (!session.isSettled) return false
     return true
+  }
+
+  /** What the node holds goes to its disk, before it drains; undefined when it keeps no snapshots. */
+  get save(): (() => Promise<void>) | undefined {
+    const snapshots = this.#snapshots
+    return snapshots && (() => snapshots.save())
+  }
+
+  /** What changed since, before it leaves. */
+  get saveRest(): (() => Promise<void>) | undefined {
+    const snapshots = this.#snapshots
+    return snapshots && (() => snapshots.saveRest())
   }
 
   /**
@@ -279,6 +309,7 @@ export class NodeCore implements PeerLinkHandler {
     if (this.#state === 'stopped') return
     this.#state = 'stopped'
     this.#timer?.cancel()
+    this.#snapshots?.close()
     this.#plane?.close()
     for (const session of [...this.#sessions]) {
       session.goAway()
@@ -340,6 +371,7 @@ export class NodeCore implements PeerLinkHandler {
         brokenRules: this.#ports.brokenRules,
       })
       this.#plane = plane
+      this.#snapshots?.start(self >= 0)
     } else {
       plane.adopt(topology, self, encoded)
     }

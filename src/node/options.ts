@@ -24,6 +24,18 @@ export interface BootstrapRegion {
   readonly minInSync: number
 }
 
+/** When a node writes down what it holds, and how. */
+export interface SnapshotOptions {
+  /** From one snapshot to the next. */
+  readonly intervalMs: number
+  /** Whether an orderly stop ends with one. */
+  readonly onStop: boolean
+  /** Full snapshots that are kept, each with those that build on it. */
+  readonly keepFulls: number
+  /** Bytes of entries a second; 0: without limit. */
+  readonly bytesPerSecond: number
+}
+
 export interface NodeOptions {
   readonly clusterName: string
   /** This node's name. */
@@ -59,6 +71,8 @@ export interface NodeOptions {
   /** Operations unanswered at one time, per client stream. */
   readonly operationsMax: number
   readonly timeoutMaxMs: number
+  /** Undefined: there are no snapshots, and a process that starts holds nothing. */
+  readonly snapshots?: SnapshotOptions
 }
 
 const MIB = 1024 * 1024

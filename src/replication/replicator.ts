@@ -15,6 +15,7 @@ import type { MemoryAccount } from '../kernel/memory-account.ts'
 import { type BrokenRules, keeps } from '../kernel/rule-switch.ts'
 import { every, onDemand, type Scheduler, type SleepingTimer, type Timer } from '../kernel/scheduler.ts'
 import type { Durability, NodeIndex, PartitionRecord, RegionRecord, Topology } from '../topology/topology.ts'
+import { isBlocked } from '../topology/validity.ts'
 import { FrameType } from '../wire/frames.ts'
 import type { Ack, ReplicaPosition } from '../wire/peer-frames.ts'
 import { decodeCompared, decodePositions, decodeSyncState } from '../wire/replica-frames.ts'
@@ -269,6 +270,7 @@ export class Replicator {
       receiver: (node) => this.#following.receiver(node),
       stoppedServing: () => this.reads.check(),
       forgetOutcomes: (partition) => this.operations.forget(partition),
+      isWanted: (partition) => this.#isWanted(partition),
     })
     this.#replicas = this.#roles.replicas
     const sessionsMax = options.syncSessionsMax ?? SYNC_SESSIONS_MAX
@@ -361,6 +363,11 @@ export class Replicator {
 
   replica(partition: number): Replica | undefined {
     return this.#replicas[partition]
+  }
+
+  /** What of a partition was loaded from a snapshot is to be held as memory nobody vouches for: see roles.ts. */
+  get roles(): Pick<Roles, 'loaded' | 'beginLoading' | 'endLoading'> {
+    return this.#roles
   }
 
   *replicas(): Generator<Replica> {
@@ -633,6 +640,13 @@ export class Replicator {
       }
       if (wanted) this.#peers[node] ??= this.#peerLog(node)
     }
+  }
+
+  #isWanted(partition: number): boolean {
+    const topology = this.#topology
+    const record = topology?.partitions[partition]
+    if (topology === undefined || record === undefined) return false
+    return this.#self < 0 || isBlocked(topology, record) || lacksReplica(topology, record, partition)
   }
 
   /** Many partitions change their role in one turn. */

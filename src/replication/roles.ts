@@ -6,6 +6,8 @@
  * - Whoever was primary before is told at once, with the next ACK, that this node counts for it no more; what it was granted
  *   runs on until the time that is noted here.
  * - Memory is given back in slices. A partition that lacks a replica is kept for a while: this node may be asked to be it again.
+ * - What was loaded from a snapshot has no place in any log. It is unverified memory for a learner. Only where a partition starts over
+ *   (Recovered), and only while no session has touched it, it is what the new primary begins with.
  */
 
 import type { Engine } from '../engine/engine.ts'
@@ -24,6 +26,7 @@ import type { PrimaryMoves } from './primary-moves.ts'
 import { Replica } from './replica.ts'
 import type { ReplicaReceiver } from './replica-receiver.ts'
 import { BACKUP, KEPT, NO_NODE, PRIMARY, type Role } from './role.ts'
+import type { LogEnd } from './takeover.ts'
 
 export interface RolesPorts {
   readonly engine: Engine
@@ -41,6 +44,14 @@ export interface RolesPorts {
   forgetOutcomes(partition: number): void
   /** A replica serves no more: what waited for it has failed. */
   stoppedServing(): void
+  /** Whether the partition lacks a replica, or nobody may serve it: what is loaded of it may be asked for. */
+  isWanted(partition: number): boolean
+}
+
+/** Where the log of a partition stood as the snapshot was made that was loaded. */
+export interface LoadedEnd extends LogEnd {
+  /** The partition's clock. */
+  readonly clockMs: number
 }
 
 /** Entries of a partition without a role here that are removed in one turn. */
@@ -55,6 +66,8 @@ export class Roles {
   readonly #dropping = new Map<number, number>()
   /** Of partitions this node no longer holds: until when a lease may run that it granted, and where its log ended. */
   readonly #former = new Map<number, { leaseUntilMs: number; lastEpoch: number; lastSequence: number }>()
+  /** Loaded from a snapshot and not touched since. */
+  readonly #loaded = new Map<number, LoadedEnd>()
   #dropDue = false
   #closed = false
   #self: NodeIndex = NO_NODE
@@ -76,6 +89,31 @@ export class Roles {
 
   close(): void {
     this.#closed = true
+  }
+
+  /** What was loaded of partitions, and nothing has touched since. */
+  get loaded(): ReadonlyMap<number, LoadedEnd> {
+    return this.#loaded
+  }
+
+  /** Makes room for what is to be loaded of a partition. @returns false when this node holds something of it already */
+  beginLoading(partition: number): boolean {
+    const { engine } = this.#ports
+    if (this.replicas[partition] !== undefined || engine.hasPartition(partition)) return false
+    engine.addPartition(partition)
+    this.#dropping.set(partition, Number.POSITIVE_INFINITY)
+    return true
+  }
+
+  /** All of it is loaded; or, with undefined, what is there is worth nothing. */
+  endLoading(partition: number, end: LoadedEnd | undefined): void {
+    if (end === undefined) {
+      this.#dropping.delete(partition)
+      this.#ports.engine.dropPartition(partition)
+      return
+    }
+    this.#loaded.set(partition, end)
+    this.#dropping.set(partition, this.#ports.clock.monotonicMs() + RETAIN_MS)
   }
 
   /**
@@ -100,6 +138,7 @@ export class Roles {
       this.#drop(replica, partitionEpoch)
       replica = undefined
     }
+    if (replica !== undefined && !isUntouched(replica)) this.#loaded.delete(partition)
     const change = changeOf(record, self, replica)
     switch (change.kind) {
       case 'none':
@@ -116,12 +155,20 @@ export class Roles {
         this.enter(replica, partitionEpoch, PRIMARY, self, inSync)
         break
       case 'take-over': {
+        const loaded = this.#startsOverWith(record, partition)
         if (replica?.state.kind === 'learner' && !replica.state.learner.isWhole && this.#recoversWhole) {
           // What a learner holds half is worth nothing ◆.
-          this.#drop(replica, partitionEpoch)
-          replica = undefined
+          if (loaded === undefined) {
+            this.#drop(replica, partitionEpoch)
+            replica = undefined
+          }
         }
-        replica ??= this.#hold(partition, 0, NO_NODE, [])
+        replica ??= this.#hold(partition, 0, NO_NODE, [], loaded !== undefined)
+        if (loaded !== undefined) {
+          replica.restart(loaded.epoch, loaded.sequence)
+          replica.clockMs = Math.max(replica.clockMs, loaded.clockMs)
+        }
+        this.#loaded.delete(partition)
         if (replica.primary !== self) this.#captureLease(replica)
         const takeover = leadership.begin(replica, record, before)
         this.enter(replica, partitionEpoch, { kind: 'taking-over', takeover }, self, inSync)
@@ -164,16 +211,34 @@ export class Roles {
     leadership.listed(replica, record)
   }
 
-  /** Begins to hold the partition: a learner with what is left of an earlier role, unverified; all others with nothing. */
+  /**
+   * What the new primary of a partition that starts over begins with. The epoch is checked, for the versions it gives must be above all
+   * that were ever given.
+   */
+  #startsOverWith(
+    { recoveredAt, partitionEpoch }: PartitionRecord,
+    partition: number,
+  ): LoadedEnd | undefined {
+    const loaded = this.#loaded.get(partition)
+    return recoveredAt === partitionEpoch && loaded !== undefined && loaded.epoch < partitionEpoch
+      ? loaded
+      : undefined
+  }
+
+  /**
+   * Begins to hold the partition: a learner with what is left of an earlier role, unverified; who starts over with a snapshot with that;
+   * all others with nothing.
+   */
   #hold(
     partition: number,
     partitionEpoch: number,
     primary: NodeIndex,
     inSync: readonly NodeIndex[],
-    isLearner = false,
+    keeps = false,
   ): Replica {
     const { engine, clock } = this.#ports
-    if (this.#dropping.delete(partition) && !isLearner) engine.dropPartition(partition)
+    if (!keeps) this.#loaded.delete(partition)
+    if (this.#dropping.delete(partition) && !keeps) engine.dropPartition(partition)
     if (!engine.hasPartition(partition)) engine.addPartition(partition)
     const replica = new Replica(partition, partitionEpoch, this.#self, primary, inSync)
     replica.enteredMs = clock.monotonicMs()
@@ -183,8 +248,8 @@ export class Roles {
     if (former !== undefined) {
       this.#former.delete(partition)
       replica.leaseUntilMs = former.leaseUntilMs
-      if (!isLearner) this.#ports.forgetOutcomes(partition)
-      if (isLearner) replica.restart(former.lastEpoch, former.lastSequence)
+      if (!keeps) this.#ports.forgetOutcomes(partition)
+      if (keeps) replica.restart(former.lastEpoch, former.lastSequence)
     }
     this.replicas[partition] = replica
     return replica
@@ -248,18 +313,19 @@ export class Roles {
     this.#ports.leadership.forget(replica)
     this.#stopServing(replica)
     this.#ports.receiver(replica.primary)?.revoke(partition, partitionEpoch, replica.lastSequence)
+    if (!isUntouched(replica)) this.#loaded.delete(partition)
     // Whoever still has the replica in hand finds one without a say.
     replica.enter(partitionEpoch, BACKUP, NO_NODE, [])
     this.replicas[partition] = undefined
-    this.#dropping.set(partition, retain && memory.level === 'normal' ? nowMs + RETAIN_MS : nowMs)
+    const isKept = this.#loaded.has(partition) || (retain && memory.level === 'normal')
+    this.#dropping.set(partition, isKept ? nowMs + RETAIN_MS : nowMs)
     this.dropSoon()
   }
 
   /** Goes on giving memory back, where that is due. */
   dropSoon(): void {
-    const { clock, memory } = this.#ports
-    const nowMs = clock.monotonicMs()
-    const due = [...this.#dropping].some(([, fromMs]) => fromMs <= nowMs || memory.level !== 'normal')
+    const nowMs = this.#ports.clock.monotonicMs()
+    const due = [...this.#dropping].some(([partition, fromMs]) => this.#isDue(partition, fromMs, nowMs))
     if (!due || this.#dropDue || this.#closed) return
     this.#dropDue = true
     this.#ports.scheduler.nextTurn(() => {
@@ -267,7 +333,8 @@ export class Roles {
       if (this.#closed) return
       let left = DROPS_PER_SLICE
       for (const [partition, fromMs] of this.#dropping) {
-        if (fromMs > nowMs && memory.level === 'normal') continue
+        if (!this.#isDue(partition, fromMs, nowMs)) continue
+        this.#loaded.delete(partition)
         left -= this.#ports.engine.entries(partition)
         if (this.#ports.engine.dropPartition(partition, DROPS_PER_SLICE)) this.#dropping.delete(partition)
         if (left <= 0) break
@@ -275,4 +342,21 @@ export class Roles {
       if (this.#dropping.size > 0) this.dropSoon()
     })
   }
+
+  /** Memory that somebody needs now is given back at once; what was loaded, only when it is all that can be. */
+  #isDue(partition: number, fromMs: number, nowMs: number): boolean {
+    const { memory } = this.#ports
+    if (!this.#loaded.has(partition))
+      return fromMs <= nowMs || (memory.level !== 'normal' && Number.isFinite(fromMs))
+    if (memory.level === 'full') return true
+    if (fromMs > nowMs) return false
+    if (!this.#ports.isWanted(partition)) return true
+    this.#dropping.set(partition, nowMs + RETAIN_MS)
+    return false
+  }
+}
+
+/** Nothing has been done to what it holds: it is a learner whose session has not begun. */
+function isUntouched({ state }: Replica): boolean {
+  return state.kind === 'learner' && state.learner.phase.kind === 'waiting'
 }

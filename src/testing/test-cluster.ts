@@ -14,9 +14,11 @@ import type { BrokenRules } from '../kernel/rule-switch.ts'
 import { NodeCore } from '../node/node-core.ts'
 import { type BootstrapRegion, DEFAULT_REGION, type NodeOptions, SINGLE_NODE } from '../node/options.ts'
 import { stopInOrder } from '../node/orderly-stop.ts'
+import { immediateCompression } from '../snapshot/compression.ts'
 import { SimulatedDisk } from './simulated-disk.ts'
 import { SimulatedHost } from './simulated-host.ts'
 import { type NetworkOptions, SimulatedNetwork } from './simulated-network.ts'
+import { simulatedSnapshotStore } from './simulated-snapshot-store.ts'
 import { TraceHash } from './trace-hash.ts'
 import { VirtualTime } from './virtual-time.ts'
 
@@ -45,6 +47,8 @@ export interface TestNode {
   readonly host: SimulatedHost
   /** Its data directory, which outlives the process. */
   readonly disk: SimulatedDisk
+  /** Where its snapshots lie, if it makes any. */
+  readonly snapshotDisk: SimulatedDisk | undefined
   core: NodeCore | undefined
 }
 
@@ -113,6 +117,10 @@ export class TestCluster {
       address: `10.0.0.${number}:7401`,
       host,
       disk: new SimulatedDisk(host, new SeededRandom(this.random.uint32())),
+      snapshotDisk:
+        this.#options.node?.snapshots === undefined
+          ? undefined
+          : new SimulatedDisk(host, new SeededRandom(this.random.uint32())),
       core: undefined,
     }
     this.#nodes.push(node)
@@ -134,8 +142,11 @@ export class TestCluster {
 
   /** Starts a process on the node's machine; a restart is a new incarnation. */
   startNode(node: TestNode, options: StartOptions = {}): void {
-    const { host } = node
-    if (options.disk === 'empty') node.disk.wipe()
+    const { host, snapshotDisk } = node
+    if (options.disk === 'empty') {
+      node.disk.wipe()
+      snapshotDisk?.wipe()
+    }
     this.network.powerOn(host)
     const { log = silentLog, brokenRules } = this.#options
     const core = new NodeCore(this.#nodeOptions(node), {
@@ -145,6 +156,14 @@ export class TestCluster {
       log: typeof log === 'function' ? log(node.nodeId) : log,
       dialer: this.network.dialer(host),
       store: node.disk.open(),
+      ...(snapshotDisk === undefined
+        ? {}
+        : {
+            snapshots: {
+              compression: immediateCompression,
+              open: async () => simulatedSnapshotStore(snapshotDisk),
+            },
+          }),
       uncompress: (stored) => decompress(new ByteReader(stored), SINGLE_NODE.valueBytesMax),
       ...(brokenRules === undefined ? {} : { brokenRules }),
     })
@@ -158,6 +177,7 @@ export class TestCluster {
     const { core } = node
     node.core = undefined
     node.disk.crash()
+    node.snapshotDisk?.crash()
     node.host.crash()
     if (what === 'power') this.network.powerOff(node.host)
     else this.network.crash(node.host)

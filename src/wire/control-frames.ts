@@ -11,6 +11,7 @@
  * FETCH      := type(0x35) epoch:varint
  * RECORD     := type(0x36) topology:blob
  * FOUND      := type(0x37) topology:blob
+ * REMEMBERS  := type(0x38) count:varint (partition:varint epoch:varint sequence:uint48)*
  *
  * VOTE       := type(0xb0) kind:u8 slot:varint ballot voter:text detail
  * CONTACTED  := type(0xb2) round:varint voter:text epoch:varint accepted:varint
@@ -19,6 +20,7 @@
  * FOUNDED    := type(0xb7) clusterId:text
  * ballot     := round:varint proposer:text
  * ```
+ * REMEMBERS tells what a process loaded from its snapshot; a later one takes its place.
  * `slot` is the epoch that is being decided. Values are opaque here (topology/register/value.ts).
  */
 
@@ -85,6 +87,13 @@ export interface Contacted {
   readonly accepted: number
 }
 
+/** What a process loaded of a partition: where its log stood as the snapshot was made. */
+export interface Remembered {
+  readonly partition: number
+  readonly epoch: number
+  readonly sequence: number
+}
+
 /** A frame of the lane, decoded. */
 export type ControlMessage =
   | { readonly kind: 'prepare'; readonly slot: number; readonly ballot: Ballot }
@@ -102,6 +111,7 @@ export type ControlMessage =
   | { readonly kind: 'vote'; readonly vote: Vote }
   | { readonly kind: 'contacted'; readonly contacted: Contacted }
   | { readonly kind: 'founded'; readonly clusterId: string }
+  | { readonly kind: 'remembers'; readonly partitions: readonly Remembered[] }
 
 const NAME_BYTES_MAX = 1024
 
@@ -161,6 +171,15 @@ export function encodeControl(message: ControlMessage): Uint8Array {
       beginFrame(w, FrameType.founded)
       w.text(message.clusterId)
       break
+    case 'remembers':
+      beginFrame(w, FrameType.remembers)
+      w.varint(message.partitions.length)
+      for (const { partition, epoch, sequence } of message.partitions) {
+        w.varint(partition)
+        w.varint(epoch)
+        w.uint48(sequence)
+      }
+      break
   }
   return finishFrame(w)
 }
@@ -214,6 +233,8 @@ function readMessage(type: number, r: ByteReader): ControlMessage {
     }
     case FrameType.founded:
       return { kind: 'founded', clusterId: r.text(64) }
+    case FrameType.remembers:
+      return { kind: 'remembers', partitions: readRemembered(r) }
     default:
       throw new CacheError('PROTOCOL_ERROR', `frame type 0x${type.toString(16)} on the lane control`)
   }
@@ -226,6 +247,15 @@ export function writeBallot(w: ByteWriter, ballot: Ballot): void {
 
 export function readBallot(r: ByteReader): Ballot {
   return { round: r.varint(), proposer: r.text(NAME_BYTES_MAX) }
+}
+
+function readRemembered(r: ByteReader): Remembered[] {
+  const count = r.varint()
+  if (count > r.remaining) throw new CacheError('PROTOCOL_ERROR', `${count} partitions in a short frame`)
+  const partitions: Remembered[] = []
+  for (let left = count; left > 0; left--)
+    partitions.push({ partition: r.varint(), epoch: r.varint(), sequence: r.uint48() })
+  return partitions
 }
 
 function writeVote(w: ByteWriter, vote: Vote): void {
@@ -281,5 +311,6 @@ function sizeHint(message: ControlMessage): number {
   if ('value' in message) return 256 + message.value.length
   if ('topology' in message) return 64 + message.topology.length
   if ('change' in message) return 64 + message.change.length
+  if ('partitions' in message) return 64 + 16 * message.partitions.length
   return 256
 }

@@ -62,6 +62,7 @@ export const FrameType = {
   fetch: 0x35,
   record: 0x36,
   found: 0x37,
+  remembers: 0x38,
 
   gossipPing: 0x40,
   gossipPingRequest: 0x41,

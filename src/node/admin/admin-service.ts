@@ -13,6 +13,7 @@ import { cancelledRing, drainedRing, fullRing, ringChange } from '../../rebalanc
 import { applyAll } from '../../topology/apply-transform.ts'
 import {
   isUp,
+  type NodeIndex,
   type NodeRecord,
   type RegionRecord,
   type RingNode,
@@ -126,7 +127,9 @@ export class AdminService implements api.AdminApi {
   async recover(): Promise<api.RecoverReply> {
     let count = 0
     await this.#change((topology) => {
-      const partitions = lostPartitions(topology)
+      const partitions = lostPartitions(topology, (partition, load) =>
+        this.#ports.control.heirOf(topology, partition, load),
+      )
       count = Math.max(count, partitions.length)
       return partitions.length === 0 ? [] : [{ kind: 'Recovered', partitions }]
     })
@@ -335,15 +338,16 @@ function findRegion(topology: Topology, name: string): RegionRecord {
   throw new CacheError('UNKNOWN_REGION', `there is no region ${name}; there are ${known}`)
 }
 
-/** Partitions without a valid set, each with the member that survived, or else with whoever has the fewest. */
-function lostPartitions(topology: Topology): NodeAt[] {
+/** Partitions without a valid set, each with its heir. */
+function lostPartitions(
+  topology: Topology,
+  heirOf: (partition: number, load: readonly number[]) => NodeIndex | undefined,
+): NodeAt[] {
   const load = topology.nodes.map(() => 0)
   for (const { primary } of topology.partitions) load[primary] = (load[primary] ?? 0) + 1
   return topology.partitions.flatMap((record, partition) => {
     if (!isBlocked(topology, record) || !lacksValidSet(topology, record)) return []
-    const survivors = record.inSync.filter((node) => isUp(topology.nodes[node]?.state))
-    const others = topology.nodes.flatMap(({ state }, node) => (state === 'active' ? [node] : []))
-    const [heir] = (survivors.length > 0 ? survivors : others).sort((a, b) => (load[a] ?? 0) - (load[b] ?? 0))
+    const heir = heirOf(partition, load)
     if (heir === undefined) return []
     load[heir] = (load[heir] ?? 0) + 1
     return [{ partition, partitionEpoch: record.partitionEpoch, node: heir }]

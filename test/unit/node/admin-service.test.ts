@@ -2,7 +2,10 @@
 
 import { describe, expect, it } from 'vitest'
 import { AdminService } from '../../../src/node/admin/admin-service.ts'
+import { heirOf } from '../../../src/node/driver-duties.ts'
+import { Memories } from '../../../src/node/memories.ts'
 import { VirtualTime } from '../../../src/testing/virtual-time.ts'
+import type { Topology } from '../../../src/topology/topology.ts'
 import { isUp } from '../../../src/topology/topology.ts'
 import type { Transform } from '../../../src/topology/transforms.ts'
 import type { AdminApi, RebalanceAction, RebalanceReply } from '../../../src/wire/admin.ts'
@@ -26,6 +29,8 @@ class Desk {
           this.before?.()
           this.cluster.commit(...transforms)
         },
+        heirOf: (topology: Topology, partition: number, primaries: readonly number[]) =>
+          heirOf(topology, partition, primaries, new Memories()),
         members: () =>
           this.cluster.topology.nodes.map(({ nodeId, incarnation, address, state }) => {
             const liveness = isUp(state) ? 'alive' : 'dead'

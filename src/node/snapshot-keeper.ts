@@ -1,0 +1,306 @@
+/**
+ * The snapshots of a node that runs: brings back the newest at the start, writes one each interval and at an orderly stop.
+ *
+ * ```
+ * opening ─► loading ─► running ─► closed
+ *    └────────────────────▲  (the store can't be opened: tried again each interval)
+ * ```
+ * - The node asks for a role from `running` on: what it brings back is there by then, and no role is touched by loading.
+ * - An interval in which nothing changed writes nothing. So does a node that has yet to be given what it brought back: its newest
+ *   snapshot has more than it holds.
+ * - An error costs this snapshot, never service; it is logged once until it changes or is over.
+ */
+
+import type { Clock } from '../kernel/clock.ts'
+import { toCacheError } from '../kernel/errors.ts'
+import type { Log } from '../kernel/log.ts'
+import { type Random, uniform } from '../kernel/random.ts'
+import type { Scheduler, Timer } from '../kernel/scheduler.ts'
+import type { Compression } from '../snapshot/compression.ts'
+import type { SnapshotManifest, SnapshotPosition } from '../snapshot/manifest.ts'
+import { SnapshotLibrary } from '../snapshot/snapshot-library.ts'
+import type { SnapshotStore } from '../snapshot/snapshot-store.ts'
+import type { SnapshotSource } from '../snapshot/snapshot-writer.ts'
+import type { Remembered } from '../wire/control-frames.ts'
+import type { DataPlane } from './data-plane.ts'
+import type { SnapshotOptions } from './options.ts'
+import { warmStart } from './warm-start.ts'
+
+/** Where snapshots lie, and how they are packed. */
+export interface SnapshotMedium {
+  readonly compression: Compression
+  /** Opens the store. @throws CacheError when another process uses it, or it can't be written */
+  open(): Promise<SnapshotStore>
+}
+
+export interface SnapshotKeeperPorts {
+  readonly medium: SnapshotMedium
+  readonly nodeId: string
+  readonly clock: Clock
+  readonly scheduler: Scheduler
+  readonly random: Random
+  readonly log: Log
+  plane(): DataPlane | undefined
+  /** All is loaded that will be; called again when less of it is left. */
+  loaded(partitions: readonly Remembered[]): void
+}
+
+export interface SnapshotStatus {
+  readonly state: 'opening' | 'loading' | 'running' | 'closed'
+  /** Time of the last one that was made, of this process or one before; undefined: there is none. */
+  readonly lastMs: number | undefined
+  /** Entries in it. */
+  readonly entries: number
+  readonly isWriting: boolean
+  /** Why the last attempt came to nothing; undefined: it did not fail. */
+  readonly failure: string | undefined
+}
+
+/** While the node serves, before it stops. */
+const SAVE_MS = 2500
+/** While its clients wait. */
+const SAVE_REST_MS = 500
+/** How often the others are told that less is left of what was loaded. */
+const TELL_MS = 5000
+
+export class SnapshotKeeper {
+  readonly #options: SnapshotOptions
+  readonly #ports: SnapshotKeeperPorts
+  #library: SnapshotLibrary | undefined
+  #state: SnapshotStatus['state'] = 'opening'
+  #isStarted = false
+  #failure: string | undefined
+  #last: SnapshotManifest | undefined
+  /** What the last snapshot of this process was made of. */
+  #content = ''
+  #writing: Promise<boolean> | undefined
+  /** Ends what is under way. */
+  #abort = new AbortController()
+  #timer: Timer | undefined
+  #tellTimer: Timer | undefined
+  #told = -1
+
+  constructor(options: SnapshotOptions, ports: SnapshotKeeperPorts) {
+    this.#options = options
+    this.#ports = ports
+  }
+
+  /** Whether the node may ask for a role. */
+  get isReady(): boolean {
+    return this.#state !== 'opening' && this.#state !== 'loading'
+  }
+
+  get status(): SnapshotStatus {
+    const { finishedMs, entries = 0 } = this.#last ?? {}
+    return {
+      state: this.#state,
+      lastMs: finishedMs,
+      entries,
+      isWriting: this.#writing !== undefined,
+      failure: this.#failure,
+    }
+  }
+
+  /** The node knows a topology. @param hasRole it is part of it already: nothing is brought back */
+  start(hasRole: boolean): void {
+    if (this.#isStarted) return
+    this.#isStarted = true
+    this.#begin(hasRole).catch((error: unknown) => this.#failed(error))
+  }
+
+  /** Before a stop, while the node serves. */
+  async save(): Promise<void> {
+    if (!this.#options.onStop || this.#state !== 'running') return
+    await this.#cancel()
+    await this.#within(SAVE_MS)
+  }
+
+  /** Before a stop, when nothing changes any more but what the others order. */
+  async saveRest(): Promise<void> {
+    if (!this.#options.onStop || this.#state !== 'running' || this.#failure !== undefined) return
+    await this.#within(SAVE_REST_MS)
+  }
+
+  close(): void {
+    if (this.#state === 'closed') return
+    this.#state = 'closed'
+    this.#timer?.cancel()
+    this.#tellTimer?.cancel()
+    this.#abort.abort()
+    this.#library?.close().catch(() => {})
+  }
+
+  async #begin(hasRole: boolean): Promise<void> {
+    try {
+      await this.#open()
+      const plane = this.#ports.plane()
+      if (!hasRole && plane !== undefined && this.#library !== undefined) {
+        this.#become('loading')
+        const { engine, replicator } = plane
+        const { topology, memory } = plane
+        const ports = { ...this.#ports, library: this.#library, engine, memory }
+        await warmStart(
+          topology,
+          this.#ports.nodeId,
+          { ...ports, roles: replicator.roles },
+          this.#abort.signal,
+        )
+      }
+    } catch (error) {
+      this.#failed(error)
+    }
+    this.#become('running')
+    if (this.#state !== 'running') return
+    this.#tell()
+    this.#arm(this.#options.intervalMs * (0.5 + uniform(this.#ports.random) / 2))
+  }
+
+  #become(state: SnapshotStatus['state']): void {
+    if (this.#state !== 'closed') this.#state = state
+  }
+
+  async #open(): Promise<void> {
+    const { medium } = this.#ports
+    const store = await medium.open()
+    try {
+      this.#library = await SnapshotLibrary.open({ ...this.#ports, store, compression: medium.compression })
+    } catch (error) {
+      await store.close().catch(() => {})
+      throw error
+    }
+    if (this.#state === 'closed') await this.#library.close().catch(() => {})
+    this.#last = this.#library.list().at(-1)
+  }
+
+  #arm(delayMs: number): void {
+    if (this.#state !== 'running') return
+    this.#timer?.cancel()
+    this.#timer = this.#ports.scheduler.after(delayMs, () => {
+      this.#arm(this.#options.intervalMs)
+      // It says itself what fails.
+      if (this.#writing === undefined) void this.#write(this.#options.bytesPerSecond)
+    })
+  }
+
+  #tell(): void {
+    const loaded = this.#ports.plane()?.replicator.roles.loaded ?? new Map()
+    if (loaded.size !== this.#told) {
+      this.#told = loaded.size
+      this.#ports.loaded(
+        [...loaded].map(([partition, { epoch, sequence }]) => ({ partition, epoch, sequence })),
+      )
+    }
+    if (this.#told > 0) this.#tellTimer = this.#ports.scheduler.after(TELL_MS, () => this.#tell())
+  }
+
+  /** What is under way ends, so that another can begin. */
+  async #cancel(): Promise<void> {
+    this.#abort.abort()
+    await this.#writing
+    this.#abort = new AbortController()
+  }
+
+  /** Writes without a limit of rate, for so long at most. */
+  async #within(limitMs: number): Promise<void> {
+    const { scheduler, log } = this.#ports
+    let timer: Timer | undefined
+    const isOver = new Promise<'over'>((resolve) => {
+      timer = scheduler.after(limitMs, () => resolve('over'))
+    })
+    const end = await Promise.race([this.#write(0), isOver])
+    timer?.cancel()
+    if (end !== 'over') return
+    this.#abort.abort()
+    log.warn('the last snapshot before the stop takes too long and is left out', { limitMs })
+  }
+
+  /** @returns whether what the node holds is on the disk */
+  #write(bytesPerSecond: number): Promise<boolean> {
+    const { signal } = this.#abort
+    this.#writing ??= this.#create(bytesPerSecond, signal)
+      .catch((error: unknown) => {
+        if (!signal.aborted) this.#failed(error)
+        return false
+      })
+      .finally(() => {
+        this.#writing = undefined
+      })
+    return this.#writing
+  }
+
+  async #create(bytesPerSecond: number, signal: AbortSignal): Promise<boolean> {
+    const { nodeId, log, clock } = this.#ports
+    const plane = this.#ports.plane()
+    if (this.#library === undefined) await this.#open()
+    const library = this.#library
+    if (library === undefined || plane === undefined || plane.replicator.roles.loaded.size > 0) return false
+    const source = sourceOf(plane)
+    const content = contentOf(source)
+    if (content === this.#content || content === '') return this.#recovered()
+    const begunMs = clock.monotonicMs()
+    const { clusterId } = plane
+    const manifest = await library.create({ clusterId, node: nodeId, source, bytesPerSecond, signal })
+    this.#last = manifest
+    this.#content = manifest.skipped.length === 0 ? content : ''
+    const { id, kind, entries, writtenEntries, storedBytes } = manifest
+    const ms = Math.round(clock.monotonicMs() - begunMs)
+    log.info('snapshot', { id, kind, entries, writtenEntries, storedBytes, ms })
+    await library.prune({ keep: keptOf(library.list(), this.#options.keepFulls) })
+    return this.#recovered()
+  }
+
+  #recovered(): true {
+    if (this.#failure !== undefined) this.#ports.log.info('snapshots are made again')
+    this.#failure = undefined
+    return true
+  }
+
+  #failed(error: unknown): void {
+    const { code, message } = toCacheError(error)
+    if (this.#state === 'closed' || this.#failure === message) return
+    this.#failure = message
+    this.#ports.log.warn('no snapshot can be made; the node serves on', { code, reason: message })
+  }
+}
+
+/** All that this node holds whole. */
+function sourceOf(plane: DataPlane): SnapshotSource {
+  const { engine, replicator } = plane
+  const position = (partition: number): SnapshotPosition | undefined => {
+    const replica = replicator.replica(partition)
+    if (replica?.role !== 'primary' && replica?.role !== 'backup') return undefined
+    const { partitionEpoch, lastEpoch, lastSequence, clockMs } = replica
+    return { partitionEpoch, lastEpoch, lastSequence, clockMs }
+  }
+  return {
+    engine,
+    partitions: () => {
+      const whole: number[] = []
+      for (const { partition } of replicator.replicas()) if (position(partition)) whole.push(partition)
+      return whole
+    },
+    position,
+    regions: () => plane.topology.regions,
+  }
+}
+
+/** Differs whenever a snapshot would. Empty: there is nothing to write. */
+function contentOf(source: SnapshotSource): string {
+  return source
+    .partitions()
+    .map((partition) => {
+      const { lastEpoch = 0, lastSequence = 0 } = source.position(partition) ?? {}
+      return `${partition}/${lastEpoch}/${lastSequence}`
+    })
+    .join(' ')
+}
+
+/** So many of the newest snapshots hold `fulls` full ones, with what builds on them. */
+function keptOf(snapshots: readonly SnapshotManifest[], fulls: number): number {
+  let kept = 0
+  for (const { kind } of snapshots.toReversed()) {
+    kept++
+    if (kind === 'full' && --fulls <= 0) break
+  }
+  return Math.max(1, kept)
+}
