@@ -10,7 +10,9 @@ it('a cluster all of whose processes were killed comes back with what its snapsh
   const options = { replication: { partitions: 64 }, snapshots: { interval: '1s' } }
   await using processes = await startNodeProcesses(7800, 3, options)
   await using cache = await connect({ nodes: processes.addresses, timeout: 30_000 })
-  const versions = await cache.mset(Array.from({ length: KEYS }, (_, i) => [`key-${i}`, `value ${i}`]))
+  const versions = await cache.mset(
+    Array.from({ length: KEYS }, (_, i) => [`key-${i}`, `value ${i}`] as const),
+  )
   // Two intervals, the second of which began after the last write.
   await sleep(3000)
   await Promise.all(processes.nodes.map((node) => processes.kill(node.id)))
