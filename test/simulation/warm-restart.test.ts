@@ -253,6 +253,9 @@ describe('a cluster all of whose processes were killed', () => {
     await snapshots()
     killAll()
     for (const { disk } of cluster.nodes) disk.wipe()
+    // They found another cluster, of which they have no snapshots yet as they start once more.
+    await startAll()
+    killAll()
     await startAll()
     const again = await cluster.connect({ timeout: 5000 }, 'again')
     expect(await cluster.run(again.get('key-1'))).toBeUndefined()
