@@ -22,6 +22,14 @@ const messages: ControlMessage[] = [
   { kind: 'fetchedRecord', topology: value },
   { kind: 'found', topology: value },
   { kind: 'founded', clusterId: '00112233445566778899aabbccddeeff' },
+  { kind: 'remembers', partitions: [] },
+  {
+    kind: 'remembers',
+    partitions: [
+      { partition: 0, epoch: 3, sequence: 2 ** 40 },
+      { partition: 65_535, epoch: 300, sequence: 0 },
+    ],
+  },
   { kind: 'contacted', contacted: { round: 4, voter, epoch: 6, accepted: 7 } },
   { kind: 'vote', vote: { kind: 'promised', slot: 7, ballot, voter, accepted: undefined } },
   { kind: 'vote', vote: { kind: 'promised', slot: 7, ballot, voter, accepted: { ballot: other, value } } },
