@@ -48,7 +48,7 @@ export function pause(delayMs: number): Promise<void> {
   return new Promise((resolve) => systemScheduler.after(delayMs, () => resolve()))
 }
 
-async function addressesOf({ address, config }: SharedOptions): Promise<readonly string[]> {
+export async function addressesOf({ address, config }: SharedOptions): Promise<readonly string[]> {
   const given = address ?? process.env['RINGCACHE_ADDRESS']?.split(',')
   if (given !== undefined) {
     const addresses = given.flatMap((one) => one.split(',')).map((one) => one.trim())

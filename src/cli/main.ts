@@ -11,6 +11,7 @@ import { clusterCommand } from './cluster.ts'
 import { exitCodeOf } from './exit-codes.ts'
 import { nodeCommand } from './node.ts'
 import { regionCommand } from './region.ts'
+import { snapshotCommand } from './snapshot.ts'
 import { startCommand } from './start.ts'
 import { statusCommand } from './status.ts'
 
@@ -26,6 +27,7 @@ const program = new Command('ringcache')
   .addCommand(clusterCommand())
   .addCommand(nodeCommand())
   .addCommand(regionCommand())
+  .addCommand(snapshotCommand())
 
 try {
   await program.parseAsync()

@@ -34,11 +34,18 @@ export function progressText(progress: ProgressMessage): string {
   return `${state}${done}: ${copiesLeft} copies to go (${copiesRunning} under way), ${handoversLeft} primaries to hand over, ${removalsLeft} copies to remove${eta}`
 }
 
-function percent(part: number, whole: number): string {
+export function percent(part: number, whole: number): string {
   return `${Math.max(0, Math.min(100, Math.floor((100 * part) / whole)))} %`
 }
 
-function durationText(ms: number): string {
+export function durationText(ms: number): string {
   const seconds = Math.ceil(ms / 1000)
   return seconds < 120 ? `${seconds} s` : `${Math.ceil(seconds / 60)} min`
+}
+
+export function sizeText(bytes: number): string {
+  if (bytes < 1024) return `${bytes} bytes`
+  const units = ['KiB', 'MiB', 'GiB', 'TiB']
+  const unit = Math.min(units.length, Math.floor(Math.log2(bytes) / 10))
+  return `${(bytes / 1024 ** unit).toFixed(1)} ${units[unit - 1]}`
 }

@@ -1,16 +1,13 @@
 /** The client behind the gateway, connected when it is first needed. */
 
 import { CacheClient } from '../../client/cache-client.ts'
-import { ClientCore, type ClientPorts } from '../../client/client-core.ts'
+import type { ClientCore, ClientPorts } from '../../client/client-core.ts'
+import type { RawValue } from '../../client/codecs/raw-value.ts'
 import { resolveSettings } from '../../client/options.ts'
+import { RawClientCore } from '../../client/raw-client.ts'
 import { RegionHandle } from '../../client/target.ts'
-import { type RawValue, RawValueCodec } from './raw-value-codec.ts'
 
 const CONNECT_TIMEOUT_MS = 1_000
-
-class GatewayCore extends ClientCore {
-  override readonly values: RawValueCodec = new RawValueCodec()
-}
 
 export class GatewayClient {
   readonly #ports: ClientPorts
@@ -52,7 +49,7 @@ export class GatewayClient {
       connectTimeout: CONNECT_TIMEOUT_MS,
       name: 'unary gateway',
     })
-    const core = new GatewayCore(this.#ports, settings, async () => {})
+    const core = new RawClientCore(this.#ports, settings)
     try {
       await core.contact()
     } catch (error) {

@@ -6,12 +6,13 @@
  */
 
 import type { CacheClient } from '../../client/cache-client.ts'
+import type { RawValue } from '../../client/codecs/raw-value.ts'
 import type { Entry } from '../../client/entry.ts'
 import type { SetOptions, WriteOptions } from '../../client/options.ts'
 import { CacheError, toCacheError } from '../../kernel/errors.ts'
 import type { Durability, ReadKind } from '../../topology/topology.ts'
 import type * as api from './cache-service.ts'
-import { type RawValue, rawValueOf, valueMessage } from './raw-value-codec.ts'
+import { rawValueOf, valueMessage } from './value-message.ts'
 
 /** The client of a region, limited to keys that begin with `prefix`. '' is the default region. */
 export type RegionClients = (region: string, prefix?: string) => Promise<CacheClient<RawValue>>

@@ -1,43 +1,14 @@
 /**
- * Values as they are stored: the gateway's client neither encodes nor decodes them, so that a caller in another language
- * gets, and gives, bytes and their encoding.
+ * Values of the unary calls: the gateway's client neither encodes nor decodes them, so that a caller in another language gets,
+ * and gives, bytes and their encoding.
  */
 
 import { decompress } from '../../client/codecs/compression.ts'
-import { ValueCodec } from '../../client/codecs/value-codec.ts'
+import { RawValue } from '../../client/codecs/raw-value.ts'
 import { ByteReader } from '../../kernel/bytes.ts'
 import { CacheError } from '../../kernel/errors.ts'
 import { Codec } from '../../wire/operations.ts'
 import type { EncodingName, ValueMessage } from './cache-service.ts'
-
-/** A value with its codec byte (wire/operations.ts). */
-export class RawValue {
-  readonly codec: number
-  readonly bytes: Uint8Array
-
-  constructor(codec: number, bytes: Uint8Array) {
-    this.codec = codec
-    this.bytes = bytes
-  }
-}
-
-export class RawValueCodec extends ValueCodec {
-  constructor() {
-    super({ serializer: 'msgpack', compressFromBytes: Number.POSITIVE_INFINITY, rawBytesMax: 0 })
-  }
-
-  override encode(value: unknown): void {
-    if (!(value instanceof RawValue)) throw new CacheError('INTERNAL', 'the gateway stores raw values only')
-    this.codec = value.codec
-    this.bytes = value.bytes
-    this.start = 0
-    this.end = value.bytes.length
-  }
-
-  override decode(codec: number, bytes: Uint8Array, start: number, end: number): RawValue {
-    return new RawValue(codec, bytes.slice(start, end))
-  }
-}
 
 const NAMES: Readonly<Record<number, EncodingName>> = {
   [Codec.bytes]: 'BYTES',
