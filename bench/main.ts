@@ -14,6 +14,7 @@ const BENCHES: Readonly<Record<string, () => Promise<Bench>>> = {
   idle: () => import('./idle.ts'),
   peers: () => import('./peers.ts'),
   rebalance: () => import('./rebalance.ts'),
+  restart: () => import('./restart.ts'),
   snapshot: () => import('./snapshot.ts'),
 }
 

@@ -42,6 +42,7 @@ const CLIENT = 'client1'
 const NODES = 3
 const MORE_NODES = 2
 const COPIES = 3
+const UPDATE_SHARE = 0.05
 const MAX_SECONDS = 5
 const WARMUP_SECONDS = 3
 const START_TIMEOUT_MS = 60_000
@@ -84,7 +85,13 @@ async function measureIn(folder: string, options: RebalanceBenchOptions): Promis
     memoryLimit: `${Math.ceil(memoryBytes / 2 ** 20)}mb`,
   })
   await using driver = new RemoteProcess<DriverMethods>(network, CLIENT, DRIVER_PROCESS)
-  await driver.call('connect', { addresses: cluster.addresses, build, entries, valueBytes })
+  await driver.call('connect', {
+    addresses: cluster.addresses,
+    build,
+    entries,
+    valueBytes,
+    updateShare: UPDATE_SHARE,
+  })
   say(`stored ${entries} entries in ${(await driver.call('fill', null)).seconds.toFixed(1)} s`)
   let maxPerSecond: number | undefined
   if (options.perSecond === undefined) {

@@ -12,10 +12,9 @@ import { fromDist } from '../../test/chaos/client/topology-watch.ts'
 import { nowMs } from '../../test/chaos/monotonic.ts'
 import { serveMethods } from '../../test/chaos/remote.ts'
 import { zipf } from '../peers/workload.ts'
-import { type DriverMethods, type DriverSettings, keyOf, type LoadSamples } from './messages.ts'
+import { type DriverMethods, type DriverSettings, keyOf, type LoadSamples, NOT_FOUND } from './messages.ts'
 import { SteadyLoad, type TimedCall } from './steady-load.ts'
 
-const UPDATE_SHARE = 0.05
 /** A power of two: a position is masked, not divided. */
 const DRAWS = 2 ** 20
 const VALUES = 256
@@ -44,7 +43,7 @@ class Driver {
     this.#keys = Array.from({ length: settings.entries }, (_, index) => keyOf(index))
     const draw = zipf(settings.entries, random)
     this.#draws = Uint32Array.from({ length: DRAWS }, draw)
-    this.#updates = Uint8Array.from({ length: DRAWS }, () => (uniform(random) < UPDATE_SHARE ? 1 : 0))
+    this.#updates = Uint8Array.from({ length: DRAWS }, () => (uniform(random) < settings.updateShare ? 1 : 0))
   }
 
   static async open(settings: DriverSettings): Promise<Driver> {
@@ -70,6 +69,16 @@ class Driver {
     }
     await Promise.all(Array.from({ length: FILL_AT_ONCE }, worker))
     return { seconds: (nowMs() - startMs) / 1000 }
+  }
+
+  async change(every: number): Promise<void> {
+    const keys = this.#keys.filter((_, index) => index % every === 0)
+    for (let from = 0; from < keys.length; from += FILL_BATCH) {
+      const batch = keys
+        .slice(from, from + FILL_BATCH)
+        .map((key, at) => [key, this.#values[(from + at + 1) % VALUES] as Uint8Array] as const)
+      await this.#store(batch)
+    }
   }
 
   /** A cluster that was just started may not have all copies connected. */
@@ -113,7 +122,7 @@ class Driver {
     try {
       const value = await this.#cache.get(key)
       const isWhole = value instanceof Uint8Array && value.length === this.#settings.valueBytes
-      return isWhole ? undefined : 'a stored value was not found'
+      return isWhole ? undefined : NOT_FOUND
     } catch (error) {
       return codeOf(error)
     }
@@ -143,6 +152,10 @@ serveMethods<DriverMethods>({
     return null
   },
   fill: () => known(driver).fill(),
+  change: async ({ every }) => {
+    await known(driver).change(every)
+    return null
+  },
   saturate: ({ seconds, concurrency }) => known(driver).saturate(seconds, concurrency),
   open: async ({ perSecond, phase }) => {
     const from = known(driver)

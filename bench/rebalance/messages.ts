@@ -8,6 +8,8 @@ export interface DriverSettings {
   readonly build: string
   readonly entries: number
   readonly valueBytes: number
+  /** Of the calls of the open and the closed loop. */
+  readonly updateShare: number
 }
 
 export interface PhaseSamples {
@@ -21,6 +23,8 @@ export interface PhaseSamples {
   readonly late: SparseHistogram
   /** Calls that failed, and reads that found nothing though everything was stored. */
   readonly errors: number
+  /** The latter alone. */
+  readonly misses: number
 }
 
 /** One second of the run. */
@@ -43,6 +47,8 @@ export interface DriverMethods {
   connect: { params: DriverSettings; result: null }
   /** Stores every entry. @returns how long it took */
   fill: { params: null; result: { seconds: number } }
+  /** Stores every n-th entry anew. */
+  change: { params: { every: number }; result: null }
   /** A closed loop. */
   saturate: {
     params: { seconds: number; concurrency: number }
@@ -54,6 +60,9 @@ export interface DriverMethods {
   phase: { params: { name: string }; result: null }
   stop: { params: null; result: LoadSamples }
 }
+
+/** What is said of a read that found nothing. */
+export const NOT_FOUND = 'a stored value was not found'
 
 /** The key of an entry. */
 export function keyOf(index: number): string {

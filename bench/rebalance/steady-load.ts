@@ -6,7 +6,7 @@
 
 import { nowMs } from '../../test/chaos/monotonic.ts'
 import { LatencyHistogram } from '../peers/latency-histogram.ts'
-import type { LoadSamples, PhaseSamples, SecondSample } from './messages.ts'
+import { type LoadSamples, NOT_FOUND, type PhaseSamples, type SecondSample } from './messages.ts'
 
 export interface TimedCall {
   readonly isRead: boolean
@@ -97,6 +97,7 @@ export class SteadyLoad {
 
   #failed(phase: Phase, problem: string): void {
     phase.errors++
+    if (problem === NOT_FOUND) phase.misses++
     const known = this.#errors.get(problem)
     if (known !== undefined || this.#errors.size < ERROR_KINDS_MAX)
       this.#errors.set(problem, (known ?? 0) + 1)
@@ -127,6 +128,7 @@ class Phase {
   #readMaxMs = 0
   #writeMaxMs = 0
   errors = 0
+  misses = 0
 
   constructor(name: string) {
     this.name = name
@@ -156,6 +158,7 @@ class Phase {
       writeMaxMs: this.#writeMaxMs,
       late: this.late.toSparse(),
       errors: this.errors,
+      misses: this.misses,
     }
   }
 }

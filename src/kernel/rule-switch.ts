@@ -68,6 +68,10 @@ export const RULES = [
   'learner-session',
   /** The primary's first word on an unverified key replaces it, even by an older version (7). */
   'unverified-replaced',
+  /** What a learner lists is kept only where the primary holds that very version (7). */
+  'listed-by-version',
+  /** A change of nothing but its expiry does not give an unverified entry the primary's version (7). */
+  'unverified-touch-drops',
   /** Only a whole learner is promoted (7). */
   'promote-only-whole',
   /** After Recovered the new primary waits for what its predecessor may still serve (8). */

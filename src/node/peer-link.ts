@@ -209,6 +209,7 @@ export class PeerLink {
         case FrameType.positions:
         case FrameType.tail:
         case FrameType.syncState:
+        case FrameType.syncHeld:
         case FrameType.compared:
           this.#handler.answered(this, body)
           return

@@ -179,6 +179,18 @@ export class Applier {
     const entry = engine.find(partition, regionId, hash, bytes, keyStart, keyEnd)
     if (entry === NO_ENTRY) return
     if (effect.kind === EffectKind.expiry) {
+      const { state } = replica
+      if (state.kind === 'learner') {
+        const heldEpoch = engine.versionEpoch(entry)
+        const heldSequence = engine.versionSequence(entry)
+        if (!state.learner.vouchesFor(hash, heldEpoch, heldSequence)) {
+          // With the new version it would pass for the primary's, with a value that may not be. It is sent when its range comes ◆.
+          engine.remove(entry)
+          return
+        }
+        // A range ran ahead of the log: the entry has this behind it, perhaps with another value.
+        if (heldEpoch > versionEpoch || (heldEpoch === versionEpoch && heldSequence > sequence)) return
+      }
       engine.setExpiry(entry, effect.expiresAtMs, versionEpoch, sequence)
       return
     }

@@ -90,6 +90,7 @@ export class FollowerServices {
       forgets: keeps(brokenRules, 'learner-forgets'),
       replacesUnverified: keeps(brokenRules, 'unverified-replaced'),
       checksSession: keeps(brokenRules, 'learner-session'),
+      keepsByVersion: keeps(brokenRules, 'listed-by-version'),
     })
   }
 

@@ -287,6 +287,7 @@ export class Replicator {
       peer: (node) => this.#peers[node],
       sendsIds: keeps(brokenRules, 'ids-in-sync'),
       promotesWhole: keeps(brokenRules, 'promote-only-whole'),
+      keepsByVersion: keeps(brokenRules, 'listed-by-version'),
     })
     this.antiEntropy = new AntiEntropy({
       engine,
@@ -437,6 +438,9 @@ export class Replicator {
         return
       case FrameType.syncState:
         this.syncs.answered(node, decodeSyncState(new ByteReader(body, 1)))
+        return
+      case FrameType.syncHeld:
+        this.syncs.listed(node, body)
         return
       case FrameType.compared:
         for (const compared of decodeCompared(new ByteReader(body, 1)))

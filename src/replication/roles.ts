@@ -74,6 +74,7 @@ export class Roles {
   readonly #keepsAcks: boolean
   readonly #unknownIfApplied: boolean
   readonly #recoversWhole: boolean
+  readonly #vouchesForAll: boolean
   readonly #countsLearners: boolean
   readonly #quorumLess: number
 
@@ -83,6 +84,7 @@ export class Roles {
     this.#keepsAcks = !keeps(brokenRules, 'acks-per-epoch')
     this.#unknownIfApplied = keeps(brokenRules, 'applied-is-unknown')
     this.#recoversWhole = keeps(brokenRules, 'recovered-whole')
+    this.#vouchesForAll = !keeps(brokenRules, 'unverified-touch-drops')
     this.#countsLearners = !keeps(brokenRules, 'learner-not-counted')
     this.#quorumLess = keeps(brokenRules, 'set-majority') ? 0 : 1
   }
@@ -188,7 +190,7 @@ export class Roles {
         this.enter(
           replica,
           partitionEpoch,
-          { kind: 'learner', learner: new LearnerState(change.session) },
+          { kind: 'learner', learner: new LearnerState(change.session, this.#vouchesForAll) },
           primary,
           inSync,
         )

@@ -13,6 +13,7 @@
 import type { LargeValue } from '../engine/engine.ts'
 import type { NodeIndex } from '../topology/topology.ts'
 import type { SyncName } from '../wire/replica-frames.ts'
+import { HeldVersions } from './held-versions.ts'
 import type { SessionOutcomes } from './operation-table.ts'
 import type { Member, Replica } from './replica.ts'
 
@@ -21,6 +22,8 @@ export interface StagedRange {
   readonly fromHash: number
   readonly toHash: number
   readonly stages: Map<LargeValue, number>
+  /** Values that are not sent, since the learner listed what has them. */
+  readonly listed: ReadonlySet<LargeValue>
   waiting: number
   failed: boolean
 }
@@ -49,6 +52,8 @@ export class SyncSession {
   /** Which buckets differ, as two words of bits. */
   low = 0
   high = 0
+  /** What the learner holds of them. */
+  readonly held: HeldVersions = new HeldVersions()
   /** The next hash to be sent; 2^32 behind the last. */
   nextHash = 0
   rangeNumber = 0
@@ -90,6 +95,7 @@ export class SyncSession {
     this.nextHash = 0
     this.inFlight.length = 0
     this.inFlightBytes = 0
+    this.held.clear()
   }
 
   /** The learner said which buckets differ. */

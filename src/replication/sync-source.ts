@@ -3,16 +3,17 @@
  *
  * A session sends, on the stream of the log and in order with it: its beginning with the digests of all buckets; the table of
  * operation ids; then, of the buckets that the learner says differ, ranges of hashes with all entries in them, cut at one moment
- * each. Because the log flows beside it from the beginning, a range needs no memory of what changed since.
+ * each. Because the log flows beside it from the beginning, a range needs no memory of what changed since. An entry that the learner
+ * listed, by its hash and version, is named in its range, not sent.
  *
  * Large values are staged on the bulk stream first; a range goes out once the learner holds those it names. A large value
  * stored meanwhile has gone to the learner with the log, so it is only said to be kept.
  *
- * Bounded: `sessionsMax` sessions under way, `WINDOW_BYTES` of ranges unacknowledged each, one slice of work a turn.
+ * Bounded: `sessionsMax` sessions under way, HELD_VERSIONS_MAX entries listed, `WINDOW_BYTES` of ranges unacknowledged each, one slice of work a turn.
  */
 
-import type { Engine, EntryIndex } from '../engine/engine.ts'
-import { ByteWriter } from '../kernel/bytes.ts'
+import type { Engine, EntryIndex, LargeValue } from '../engine/engine.ts'
+import { ByteReader, ByteWriter } from '../kernel/bytes.ts'
 import type { Clock } from '../kernel/clock.ts'
 import { CacheError } from '../kernel/errors.ts'
 import type { Epoch, PartitionEpoch } from '../kernel/ids.ts'
@@ -23,9 +24,15 @@ import { FrameType, finishFrame, REQUEST_FRAME_BYTES_TARGET } from '../wire/fram
 import {
   beginSyncFrame,
   encodeSyncBegin,
+  HeldCode,
+  type ListedEntry,
   type Position,
+  readListed,
+  readSyncName,
+  type SyncName,
   type SyncState,
   SyncStatus,
+  writeListed,
 } from '../wire/replica-frames.ts'
 import { EntryEncoder } from './entry-encoder.ts'
 import type { OperationTable, SessionOutcomes } from './operation-table.ts'
@@ -34,6 +41,7 @@ import { PROPOSE_AGAIN_MS, type Proposals } from './proposals.ts'
 import type { Member, Replica } from './replica.ts'
 import type { StageOutbox } from './stage-outbox.ts'
 import { type StagedRange, SyncSession } from './sync-session.ts'
+import { isAlone } from './sync-target.ts'
 
 export interface SyncSourcePorts {
   readonly engine: Engine
@@ -51,6 +59,7 @@ export interface SyncSourcePorts {
   /** Broken by a test. */
   readonly sendsIds: boolean
   readonly promotesWhole: boolean
+  readonly keepsByVersion: boolean
 }
 
 const WINDOW_BYTES = 1024 * 1024
@@ -64,6 +73,8 @@ const STUCK_MS = 5000
 const RETRY_MIN_MS = 200
 const BUSY_MS = 40
 const RETRY_MAX_MS = 1000
+/** What an entry that is only named takes in a range. */
+const LISTED_BYTES = 16
 const HASHES = 2 ** 32
 
 export class SyncSource {
@@ -72,6 +83,9 @@ export class SyncSource {
   readonly #encoder: EntryEncoder
   readonly #w: ByteWriter = new ByteWriter(64 * 1024)
   readonly #entries: EntryIndex[] = []
+  /** Those of them that the learner holds already. */
+  readonly #held = new Set<EntryIndex>()
+  readonly #listed: ListedEntry = { hash: 0, versionEpoch: 0, sequence: 0 }
   #attempts = 0
   #pumpDue = false
   #timer: Timer | undefined
@@ -133,6 +147,21 @@ export class SyncSource {
     this.#pumpSoon()
   }
 
+  /**
+   * SYNC_HELD: what the learner holds of buckets that differ.
+   * @throws CacheError PROTOCOL_ERROR when it is malformed.
+   */
+  listed(node: NodeIndex, body: Uint8Array): void {
+    const r = new ByteReader(body, 1)
+    const session = this.#find(node, readSyncName(r))
+    const one = this.#listed
+    const isDue = session?.phase.kind === 'beginning'
+    while (r.remaining > 0) {
+      readListed(r, one)
+      if (isDue) session.held.add(one.hash, one.versionEpoch, one.sequence)
+    }
+  }
+
   /** The learner's answer to a frame of its session. */
   answered(node: NodeIndex, state: SyncState): void {
     const session = this.#find(node, state)
@@ -152,6 +181,7 @@ export class SyncSource {
       case SyncStatus.whole:
         if (session.phase.kind !== 'ending') return
         session.phase = { kind: 'whole' }
+        session.held.clear()
         session.failures = 0
         this.completed++
         this.#promote(session, nowMs)
@@ -193,7 +223,7 @@ export class SyncSource {
     this.#retryTimer?.cancel()
   }
 
-  #find(node: NodeIndex, state: SyncState): SyncSession | undefined {
+  #find(node: NodeIndex, state: SyncName): SyncSession | undefined {
     for (const session of this.#sessions) {
       const { name } = session
       if (
@@ -385,11 +415,14 @@ export class SyncSource {
       }
       if (staging.waiting > 0) return 0
     }
-    const { partition } = session.replica
+    const { engine } = this.#ports
     const fromHash = staging?.fromHash ?? session.nextHash
     const lastHash = staging?.toHash ?? session.bucketEnd(fromHash)
-    const cut = this.#collect(partition, fromHash, lastHash, staging !== undefined)
-    if (staging === undefined && cut.large.length > 0) {
+    const cut = this.#collect(session, fromHash, lastHash, staging !== undefined)
+    // What was listed and has another version since is not the learner's any more: its value has to be sent after all.
+    const isOverdue = cut.large.some((e) => staging?.listed.has(engine.largeValue(e) as LargeValue) === true)
+    if ((staging === undefined && cut.large.length > 0) || isOverdue) {
+      for (const stageId of staging?.stages.values() ?? []) this.#ports.outbox.end(stageId)
       this.#stage(session, fromHash, cut.toHash, cut.large)
       return 0
     }
@@ -400,7 +433,14 @@ export class SyncSource {
     w.varint(session.rangeNumber)
     w.uint32(fromHash)
     w.uint32(cut.toHash)
-    for (const e of this.#entries) this.#encoder.write(e, w, (value) => staging?.stages.get(value))
+    for (const e of this.#entries) {
+      if (this.#held.has(e)) {
+        w.uint8(HeldCode.listed)
+        writeListed(w, engine.hash(e), engine.versionEpoch(e), engine.versionSequence(e))
+      } else {
+        this.#encoder.write(e, w, (value) => staging?.stages.get(value))
+      }
+    }
     if (staging !== undefined) session.sentStages.set(session.rangeNumber, [...staging.stages.values()])
     const bytes = this.#send(peer, finishFrame(w))
     session.sent(fromHash, cut.toHash + 1, bytes)
@@ -409,14 +449,16 @@ export class SyncSource {
 
   /** Leaves in `#entries` those of a range that fits a frame. @returns where it ends, and the large values in it */
   #collect(
-    partition: number,
+    session: SyncSession,
     fromHash: number,
     lastHash: number,
     staged: boolean,
   ): { toHash: number; large: EntryIndex[] } {
     const { engine } = this.#ports
+    const { partition } = session.replica
     const entries = this.#entries
     entries.length = 0
+    this.#held.clear()
     const large: EntryIndex[] = []
     let bytes = 0
     let largeBytes = 0
@@ -426,17 +468,20 @@ export class SyncSource {
       const first = entries.length
       const next = engine.collectFrom(partition, hash, entries)
       const page = entries.splice(first).sort((a, b) => engine.hash(a) - engine.hash(b))
-      for (const e of page) {
+      for (let i = 0; i < page.length; i++) {
+        const e = page[i] as EntryIndex
         const at = engine.hash(e)
         if (at > lastHash) return { toHash: lastHash, large }
         const previous = entries.at(-1)
-        const size = this.#encoder.bytes(e)
-        const value = engine.largeValue(e)
+        const isHeld = this.#isHeld(session, page, i)
+        const size = isHeld ? LISTED_BYTES : this.#encoder.bytes(e)
+        const value = isHeld ? undefined : engine.largeValue(e)
         const full =
           bytes + size > target || (!staged && value !== undefined && largeBytes > LARGE_BYTES_PER_RANGE)
         // Entries with the same hash can't be told apart by a range: they stay together.
         if (full && previous !== undefined && engine.hash(previous) !== at) return { toHash: at - 1, large }
         entries.push(e)
+        if (isHeld) this.#held.add(e)
         bytes += size
         if (value !== undefined) {
           large.push(e)
@@ -449,10 +494,27 @@ export class SyncSource {
     return { toHash: Math.min(lastHash, HASHES - 1), large }
   }
 
+  /** Whether the learner listed the entry at `i` of a page, which is sorted by hash. */
+  #isHeld({ held }: SyncSession, page: readonly EntryIndex[], i: number): boolean {
+    if (held.size === 0) return false
+    const { engine, keepsByVersion } = this.#ports
+    const e = page[i] as EntryIndex
+    const hash = engine.hash(e)
+    const isListed = keepsByVersion
+      ? held.has(hash, engine.versionEpoch(e), engine.versionSequence(e))
+      : held.hasHash(hash)
+    return isListed && isAlone(engine, page, i)
+  }
+
   /** Puts the large values of a range on their way to the learner. */
   #stage(session: SyncSession, fromHash: number, toHash: number, large: readonly EntryIndex[]): void {
     const { engine, outbox } = this.#ports
-    const range: StagedRange = { fromHash, toHash, stages: new Map(), waiting: 0, failed: false }
+    const listed = new Set<LargeValue>()
+    for (const e of this.#held) {
+      const value = engine.largeValue(e)
+      if (value !== undefined) listed.add(value)
+    }
+    const range: StagedRange = { fromHash, toHash, stages: new Map(), listed, waiting: 0, failed: false }
     session.staging = range
     for (const e of large) {
       const value = engine.largeValue(e)

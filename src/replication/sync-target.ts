@@ -2,26 +2,33 @@
  * The learner's end of a sync session (docs/protocol.md, "Learners").
  *
  * What it holds from before is unverified. Buckets whose digest equals the primary's as the session begins are good at once;
- * of the others, each range that arrives takes the place of what is there, whatever versions that has ◆. The log flows from
+ * of the others it lists what it holds, by hash and version, and each range that arrives takes the place of what is there: of what is
+ * listed only what the range names again, by the same version, stays ◆. The log flows from
  * the beginning on the same stream. Its effects are absolute and every one from the beginning on is applied, so it does not
  * matter that some meet entries that are still to be replaced, or that a range is ahead of what was applied.
  *
- * Bounded: `sessionsMax` sessions at a time; a range is one frame.
+ * Bounded: `sessionsMax` sessions at a time; a range is one frame; HELD_VERSIONS_MAX entries are listed, in the turn the session begins.
  */
 
 import type { Engine, EntryIndex } from '../engine/engine.ts'
-import { ByteReader } from '../kernel/bytes.ts'
+import { ByteReader, ByteWriter } from '../kernel/bytes.ts'
 import { CacheError } from '../kernel/errors.ts'
 import type { NodeIndex } from '../topology/topology.ts'
+import { FrameType, finishFrame, REQUEST_FRAME_BYTES_TARGET } from '../wire/frames.ts'
 import {
+  beginSyncFrame,
   decodeSyncBegin,
   encodeSyncState,
   HeldCode,
+  type ListedEntry,
+  readListed,
   readSyncName,
   type SyncName,
   SyncStatus,
+  writeListed,
 } from '../wire/replica-frames.ts'
 import type { Applier } from './applier.ts'
+import { HELD_VERSIONS_MAX } from './held-versions.ts'
 import { SESSION_GRACE_MS } from './log-follower.ts'
 import type { OperationTable } from './operation-table.ts'
 import type { Replica } from './replica.ts'
@@ -44,6 +51,7 @@ export interface SyncTargetPorts {
   readonly forgets: boolean
   readonly replacesUnverified: boolean
   readonly checksSession: boolean
+  readonly keepsByVersion: boolean
 }
 
 const HASH_END = 2 ** 32
@@ -51,6 +59,8 @@ const HASH_END = 2 ** 32
 export class SyncTarget {
   readonly #ports: SyncTargetPorts
   readonly #reader: ByteReader = new ByteReader(new Uint8Array(0))
+  readonly #w: ByteWriter = new ByteWriter(4096)
+  readonly #listed: ListedEntry = { hash: 0, versionEpoch: 0, sequence: 0 }
 
   constructor(ports: SyncTargetPorts) {
     this.#ports = ports
@@ -83,8 +93,9 @@ export class SyncTarget {
       this.#ports.operations.forget(replica.partition)
     }
     replica.clockMs = Math.max(replica.clockMs, begin.clockMs)
-    learner.begin(name.attempt)
     const { low, high } = differing(begin.digests, this.#ports.engine.digest(replica.partition))
+    learner.begin(name.attempt, name.partitionEpoch, begin.lastSequence, low, high)
+    this.#list(from, name, low, high)
     this.#answer(from, name, SyncStatus.begun, low, high)
   }
 
@@ -131,6 +142,7 @@ export class SyncTarget {
     const fromHash = r.uint32()
     const toHash = r.uint32()
     const ok = this.#replace(replica, from, body, r, fromHash, toHash)
+    if (ok && replica.state.kind === 'learner') replica.state.learner.covered(toHash)
     this.#answer(from, name, ok ? SyncStatus.applied : SyncStatus.broken, number)
   }
 
@@ -187,11 +199,23 @@ export class SyncTarget {
     toHash: number,
   ): boolean {
     const { engine, applier, stages } = this.#ports
-    const old = new Set(this.#entriesIn(replica.partition, fromHash, toHash))
+    const entries = this.#entriesIn(replica.partition, fromHash, toHash)
+    const old = new Set(entries)
     const taken: number[] = []
+    let byHash: ReadonlyMap<number, EntryIndex> | undefined
     try {
       while (r.remaining > 0) {
-        if (r.uint8() === HeldCode.kept) {
+        const code = r.uint8()
+        if (code === HeldCode.listed) {
+          readListed(r, this.#listed)
+          byHash ??= this.#byHash(entries)
+          const entry = byHash.get(this.#listed.hash)
+          // It has been there since it was listed: nothing but the log could have changed it, and that would have changed the primary's.
+          if (entry === undefined || !old.has(entry) || !this.#isListed(entry)) return false
+          old.delete(entry)
+          continue
+        }
+        if (code === HeldCode.kept) {
           const regionId = r.varint()
           const bytes = r.varint()
           const start = r.skip(bytes)
@@ -229,6 +253,59 @@ export class SyncTarget {
     return true
   }
 
+  /** Tells the primary what this node holds of the buckets that differ. */
+  #list(from: NodeIndex, name: SyncName, low: number, high: number): void {
+    const { engine } = this.#ports
+    const w = this.#w
+    const page: EntryIndex[] = []
+    let left = HELD_VERSIONS_MAX
+    beginSyncFrame(w, FrameType.syncHeld, name)
+    const empty = w.length
+    for (let bucket = 0; bucket < 64; bucket++) {
+      if ((((bucket < 32 ? low : high) >>> (bucket & 31)) & 1) === 0) continue
+      const end = (bucket + 1) * 2 ** 26
+      for (let hash = bucket * 2 ** 26; hash < end && left > 0; ) {
+        page.length = 0
+        hash = engine.collectFrom(name.partition, hash, page)
+        page.sort((a, b) => engine.hash(a) - engine.hash(b))
+        for (let i = 0; i < page.length && left > 0; i++) {
+          const e = page[i] as EntryIndex
+          const at = engine.hash(e)
+          if (at >= end) break
+          if (!isAlone(engine, page, i)) continue
+          writeListed(w, at, engine.versionEpoch(e), engine.versionSequence(e))
+          left--
+          if (w.length < REQUEST_FRAME_BYTES_TARGET) continue
+          this.#ports.send(from, finishFrame(w))
+          beginSyncFrame(w, FrameType.syncHeld, name)
+        }
+      }
+    }
+    if (w.length > empty) this.#ports.send(from, finishFrame(w))
+  }
+
+  /** Entries that are alone with their hash. */
+  #byHash(entries: readonly EntryIndex[]): Map<number, EntryIndex> {
+    const { engine } = this.#ports
+    const byHash = new Map<number, EntryIndex>()
+    const several = new Set<number>()
+    for (const e of entries) {
+      const hash = engine.hash(e)
+      if (byHash.has(hash)) several.add(hash)
+      byHash.set(hash, e)
+    }
+    for (const hash of several) byHash.delete(hash)
+    return byHash
+  }
+
+  #isListed(e: EntryIndex): boolean {
+    const { engine, keepsByVersion } = this.#ports
+    const { versionEpoch, sequence } = this.#listed
+    return (
+      !keepsByVersion || (engine.versionEpoch(e) === versionEpoch && engine.versionSequence(e) === sequence)
+    )
+  }
+
   #entriesIn(partition: number, fromHash: number, toHash: number): EntryIndex[] {
     const { engine } = this.#ports
     const entries: EntryIndex[] = []
@@ -240,6 +317,17 @@ export class SyncTarget {
   #answer(node: NodeIndex, name: SyncName, status: number, low = 0, high = 0): void {
     this.#ports.send(node, encodeSyncState({ ...name, status, low, high }))
   }
+}
+
+/** Whether no other entry of a page, which is sorted by hash, has the hash of the one at `i`. */
+export function isAlone(engine: Engine, page: readonly EntryIndex[], i: number): boolean {
+  const hash = engine.hash(page[i] as EntryIndex)
+  const before = page[i - 1]
+  const after = page[i + 1]
+  return (
+    (before === undefined || engine.hash(before) !== hash) &&
+    (after === undefined || engine.hash(after) !== hash)
+  )
 }
 
 /** Which of the 64 buckets differ, as two words of bits. */

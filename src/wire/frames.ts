@@ -85,6 +85,7 @@ export const FrameType = {
   tail: 0xa9,
   syncState: 0xaa,
   compared: 0xab,
+  syncHeld: 0xac,
 
   vote: 0xb0,
   contacted: 0xb2,

@@ -16,9 +16,11 @@
  * ids        := sessionLow:u32 sessionHigh:u32 firstIncomplete:varint count:varint outcome*
  * outcome    := counter:varint versionEpoch:varint sequence:u48 number:f64 payload:blob
  * SYNC_RANGE := type(0x2c) sync number:varint fromHash:u32 toHash:u32 held*
- * held       := 0:u8 versionEpoch:varint sequence:u48 effect:blob, or 1:u8 regionId:varint key:blob
+ * held       := 0:u8 versionEpoch:varint sequence:u48 effect:blob, or 1:u8 regionId:varint key:blob, or 2:u8 listed
+ * listed     := hash:u32 versionEpoch:varint sequence:u48
  * SYNC_END   := type(0x2d) sync lastSequence:u48
  * SYNC_STATE := type(0xaa) sync status:u8 value:8 bytes
+ * SYNC_HELD  := type(0xac) sync listed*
  * sync       := partition:varint partitionEpoch:varint session:varint attempt:varint
  * COMPARE    := type(0x2e) partition:varint partitionEpoch:varint lastSequence:u48 digests:512 bytes
  * COMPARED   := type(0xab) partition:varint partitionEpoch:varint lastSequence:u48 status:u8 buckets:8 bytes
@@ -189,6 +191,7 @@ export type SyncFrameType =
   | typeof FrameType.syncIds
   | typeof FrameType.syncRange
   | typeof FrameType.syncEnd
+  | typeof FrameType.syncHeld
 
 export function beginSyncFrame(w: ByteWriter, type: SyncFrameType, name: SyncName): void {
   beginFrame(w, type)
@@ -256,7 +259,29 @@ export const HeldCode = {
   entry: 0,
   /** As the learner has it, or will have it from the log: it was stored since the session began. */
   kept: 1,
+  /** As the learner listed it: it has that version of the one entry with that hash. */
+  listed: 2,
 } as const
+
+/** An entry by the hash of its key and its version. */
+export interface ListedEntry {
+  hash: number
+  versionEpoch: number
+  sequence: number
+}
+
+export function writeListed(w: ByteWriter, hash: number, versionEpoch: number, sequence: number): void {
+  w.uint32(hash)
+  w.varint(versionEpoch)
+  w.uint48(sequence)
+}
+
+/** Reads one into `entry`. */
+export function readListed(r: ByteReader, entry: ListedEntry): void {
+  entry.hash = r.uint32()
+  entry.versionEpoch = r.varint()
+  entry.sequence = r.uint48()
+}
 
 export const SyncStatus = {
   /** The session has begun; `value` is which of the 64 buckets differ. */

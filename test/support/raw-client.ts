@@ -137,6 +137,10 @@ export class RawClient {
     return this.request((w) => writeStart(w, Opcode.delete, key, fields))
   }
 
+  expire(key: string, ttlMs: number, fields: WriteFields = {}): Promise<RawResult> {
+    return this.request((w) => writeStart(w, Opcode.expire, key, { ...fields, ttlMs }))
+  }
+
   increment(key: string, by: number, fields: WriteFields = {}): Promise<RawResult> {
     return this.request((w) => {
       writeStart(w, Opcode.increment, key, fields)

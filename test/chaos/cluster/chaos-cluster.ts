@@ -23,6 +23,8 @@ export interface ChaosClusterOptions {
   readonly falseClock: boolean
   /** `memory.limit` of each node; by default 512mb. */
   readonly memoryLimit?: string
+  /** `snapshots` of each node; by default it makes none. */
+  readonly snapshots?: { readonly interval: string; readonly bytesPerSecond?: string }
 }
 
 const DISK_MEBIBYTES = 24
@@ -129,7 +131,7 @@ function clusterFile(
   listed: readonly string[],
   ids: readonly string[],
   dataDirs: readonly string[],
-  { network, partitions, memoryLimit = '512mb' }: ChaosClusterOptions,
+  { network, partitions, memoryLimit = '512mb', snapshots }: ChaosClusterOptions,
 ): object {
   return {
     name: 'chaos',
@@ -142,6 +144,7 @@ function clusterFile(
     })),
     replication: { partitions, backlog: '16mb' },
     memory: { limit: memoryLimit },
+    ...(snapshots === undefined ? {} : { snapshots }),
     log: { level: 'info' },
   }
 }

@@ -4,6 +4,7 @@
  * - *cut*, per direction: bytes stay where they are, and so do ends and resets of connections. TCP would send them again and
  *   deliver them after the cut, which is what happens here. New connections hang while either direction is cut.
  * - *delay*, per direction: bytes arrive later, in order.
+ * - *limit*, per direction: so many bytes a second, over whatever shares the rate.
  * - *reset*: both ends see ECONNRESET.
  *
  * While the node's process is gone nothing listens here, so that connects are refused as the node's own port would refuse
@@ -12,6 +13,7 @@
  */
 
 import { connect, createServer, type Server, type Socket } from 'node:net'
+import type { LinkRate } from './link-rate.ts'
 
 /** `forth`: from the dialling end to the node. */
 export type Direction = 'forth' | 'back'
@@ -19,18 +21,23 @@ export type Direction = 'forth' | 'back'
 interface Flow {
   cut: boolean
   delayMs: number
+  rate: LinkRate | undefined
+  /** Passed on so far. */
+  bytes: number
 }
 
 /** Bytes that may be on their way through a delay, per direction of a connection. */
 const DELAYED_BYTES_MAX = 4 * 1024 * 1024
 const HOST = '127.0.0.1'
+/** Shorter than that a timer can't hold. */
+const HELD_MS_MIN = 1
 
 export class PairProxy {
   readonly port: number
   readonly #nodePort: number
   readonly #flows: Record<Direction, Flow> = {
-    forth: { cut: false, delayMs: 0 },
-    back: { cut: false, delayMs: 0 },
+    forth: { cut: false, delayMs: 0, rate: undefined, bytes: 0 },
+    back: { cut: false, delayMs: 0, rate: undefined, bytes: 0 },
   }
   readonly #links = new Set<ProxyLink>()
   #server: Server | undefined
@@ -54,6 +61,16 @@ export class PairProxy {
 
   setDelay(direction: Direction, delayMs: number): void {
     this.#flows[direction].delayMs = delayMs
+  }
+
+  /** undefined: without limit. */
+  setRate(direction: Direction, rate: LinkRate | undefined): void {
+    this.#flows[direction].rate = rate
+  }
+
+  /** Bytes passed on so far. */
+  bytes(direction: Direction): number {
+    return this.#flows[direction].bytes
   }
 
   reset(): void {
@@ -150,6 +167,8 @@ class ProxyPipe {
   readonly #onFinished: () => void
   readonly #delayed: { readonly chunk: Buffer; readonly dueMs: number }[] = []
   #delayedBytes = 0
+  /** The link is busy with what was sent before. */
+  #isBusy = false
   /** Set once the source has ended, until that is passed on. */
   #ending: 'end' | 'reset' | undefined
   isFinished = false
@@ -167,7 +186,8 @@ class ProxyPipe {
   }
 
   update(): void {
-    if (this.#flow.cut || this.#to.writableNeedDrain || this.#delayedBytes > DELAYED_BYTES_MAX) {
+    const isFull = this.#isBusy || this.#to.writableNeedDrain || this.#delayedBytes > DELAYED_BYTES_MAX
+    if (this.#flow.cut || isFull) {
       this.#from.pause()
       return
     }
@@ -176,7 +196,8 @@ class ProxyPipe {
   }
 
   #take(chunk: Buffer): void {
-    const { delayMs } = this.#flow
+    const { delayMs, rate } = this.#flow
+    if (rate !== undefined) this.#hold(rate.spend(chunk.length, performance.now()))
     if (delayMs === 0 && this.#delayed.length === 0) {
       this.#give(chunk)
       return
@@ -207,7 +228,19 @@ class ProxyPipe {
     this.update()
   }
 
+  /** Takes no more for so long: the bytes at hand go on at once, and are paid for before others. */
+  #hold(ms: number): void {
+    if (ms < HELD_MS_MIN) return
+    this.#isBusy = true
+    this.#from.pause()
+    setTimeout(() => {
+      this.#isBusy = false
+      this.update()
+    }, ms)
+  }
+
   #give(chunk: Buffer): void {
+    this.#flow.bytes += chunk.length
     if (!this.#to.destroyed && this.#to.writable && !this.#to.write(chunk)) this.#from.pause()
   }
 

@@ -5,6 +5,7 @@
  */
 
 import { fileURLToPath } from 'node:url'
+import { LinkRate } from './link-rate.ts'
 import type { ChaosNetwork, End, Launch } from './network.ts'
 import { type Direction, PairProxy } from './pair-proxy.ts'
 
@@ -78,6 +79,28 @@ export class ProxyNetwork implements ChaosNetwork {
 
   async reset(one: End, other: End): Promise<void> {
     this.#change(one, other, (proxy) => proxy.reset())
+  }
+
+  /** What all other nodes send to this one shares so many bytes a second; undefined: without limit. */
+  limitTo(node: End, bytesPerSecond: number | undefined): void {
+    const rate = bytesPerSecond === undefined ? undefined : new LinkRate(bytesPerSecond)
+    for (const other of this.#nodes.keys())
+      if (other !== node) this.#change(other, node, (proxy, direction) => proxy.setRate(direction, rate))
+  }
+
+  /** Bytes that went between this node and all others so far, to it and from it. */
+  bytesOf(node: End): { readonly to: number; readonly from: number } {
+    let [to, from] = [0, 0]
+    for (const other of this.#nodes.keys()) {
+      if (other === node) continue
+      this.#change(other, node, (proxy, direction) => {
+        to += proxy.bytes(direction)
+      })
+      this.#change(node, other, (proxy, direction) => {
+        from += proxy.bytes(direction)
+      })
+    }
+    return { to, from }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -6,6 +6,7 @@
 import type { NodeCore } from '../../../src/node/node-core.ts'
 import type { Replica } from '../../../src/replication/replica.ts'
 import type { TestCluster, TestNode } from '../../../src/testing/test-cluster.ts'
+import { VersionWitness } from '../../support/version-witness.ts'
 import type { Coverage } from './coverage.ts'
 import type { RunLog } from './run-log.ts'
 import type { TopologyWatch } from './topology-watch.ts'
@@ -18,6 +19,9 @@ interface Seen {
   sequence: number
 }
 
+/** Events between two looks at all that is held. */
+const LOOK_EVERY = 3000
+
 export class Invariants {
   readonly #cluster: TestCluster
   readonly #watch: TopologyWatch
@@ -29,6 +33,8 @@ export class Invariants {
   readonly #diverged = new Map<NodeCore, number>()
   readonly #seen = new Map<NodeCore, Map<number, Seen>>()
   readonly #log: RunLog
+  readonly #versions = new VersionWitness()
+  #events = 0
 
   constructor(cluster: TestCluster, watch: TopologyWatch, coverage: Coverage, log: RunLog) {
     this.#cluster = cluster
@@ -38,10 +44,22 @@ export class Invariants {
   }
 
   check(): void {
+    if (++this.#events % LOOK_EVERY === 0) this.#look()
     for (const node of this.#cluster.nodes) {
       if (!node.host.active) continue
       node.host.active = false
       if (node.core !== undefined) this.#node(node, node.core)
+    }
+  }
+
+  /** Whatever is held under a version is what it says, of learners too. */
+  #look(): void {
+    for (const { nodeId, core } of this.#cluster.nodes) {
+      const { replicator, engine } = core?.dataPlane ?? {}
+      if (replicator === undefined || engine === undefined) continue
+      for (const { partition, role } of replicator.replicas())
+        for (const what of this.#versions.look(`${nodeId} (${role})`, engine, partition))
+          this.#log.violation(what)
     }
   }
 

@@ -32,6 +32,33 @@ export const LEARNER_SCHEDULES: readonly Schedule[] = [
         : `n0 is in sync and holds ${bench.digestOf(0)}, its primary ${bench.digestOf(next)}`
     },
   ),
+  schedule(
+    'what a learner lists it holds as its primary does',
+    ['listed-by-version', 'unverified-touch-drops'],
+    { network: { slowShare: 0, latencyMaxMs: 10 } },
+    async (bench) => {
+      const keys = Array.from({ length: 200 }, (_, i) => `k${i}`)
+      // So much that the session is far from its end when the primary dies.
+      const rest = '-'.repeat(30_000)
+      const client = await bench.client(0)
+      for (const key of keys) await bench.write(client, key, `old${rest}`)
+      await bench.time.advance(20)
+      bench.fail(bench.node(2))
+      for (const key of keys) await bench.write(client, key, `new${rest}`)
+      bench.commit({ kind: 'NodeJoined', node: bench.register.topology.nodes[2] as never })
+      await bench.waitFor(() => bench.record.unsettled.length === 0)
+      bench.addLearner(2)
+      await bench.waitFor(() => bench.replica(2)?.lastSequence === bench.replica(0)?.lastSequence)
+      await Promise.all(keys.map((key) => bench.run(client.expire(key, 3_600_000))))
+      await bench.time.advance(20)
+      bench.die(0)
+      const next = bench.primaryOf()
+      await bench.waitFor(() => bench.serves(next))
+      await bench.time.advance(2000)
+      if (!bench.inSync.includes(2)) return 'the learner was not brought up'
+      return bench.contentOf(2) === bench.contentOf(1) ? undefined : 'n2 is in sync and holds other values'
+    },
+  ),
   schedule('only a whole learner is promoted', ['promote-only-whole'], { nodes: 4 }, async (bench) => {
     const client = await bench.client(0)
     for (let i = 0; i < 1500; i++) await bench.write(client, `k${i}`, 'v'.repeat(300))

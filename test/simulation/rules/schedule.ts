@@ -12,6 +12,7 @@ import { shown, text, written } from '../../support/cluster-bench.ts'
 import type { RawClient, RawResult, WriteFields } from '../../support/raw-client.ts'
 import { ReplicaInvariants } from '../../support/replicas/invariants.ts'
 import { ReplicaCluster, type ReplicaClusterOptions } from '../../support/replicas/replica-cluster.ts'
+import { contentOf } from '../../support/version-witness.ts'
 
 export interface Schedule {
   readonly what: string
@@ -98,6 +99,12 @@ export class RuleBench extends ReplicaCluster {
     if (engine === undefined) return 'nothing'
     const { low, high } = foldDigest(engine.digest(0))
     return `${engine.entries(0)} ${low} ${high}`
+  }
+
+  /** Values and all, unlike the digest. */
+  contentOf(at: number): string {
+    const engine = this.node(at).plane?.engine
+    return engine === undefined ? 'nothing' : JSON.stringify([...contentOf(engine, 0)].sort())
   }
 
   /** Cuts a machine off from the others. */

@@ -2,9 +2,13 @@
 
 import { foldDigest } from '../../../src/replication/epoch-fence.ts'
 import type { Replica } from '../../../src/replication/replica.ts'
+import { VersionWitness } from '../version-witness.ts'
 import type { ReplicaCluster } from './replica-cluster.ts'
 import type { ReplicaNode } from './replica-node.ts'
 import type { Acknowledged } from './workload.ts'
+
+/** Events between two looks at all that is held. */
+const LOOK_EVERY = 25
 
 export class ReplicaInvariants {
   readonly #cluster: ReplicaCluster
@@ -13,6 +17,8 @@ export class ReplicaInvariants {
   readonly #digests = new Map<string, string>()
   readonly #acknowledged = new Map<number, Acknowledged>()
   readonly #seen = new Map<string, number>()
+  readonly #versions = new VersionWitness()
+  #events = 0
   readonly violations: string[] = []
   /** Set once a partition started over: what was acknowledged before may be lost. */
   lossAllowed = false
@@ -43,10 +49,22 @@ export class ReplicaInvariants {
         leases.set(replica.partition, node)
       }
     }
+    if (++this.#events % LOOK_EVERY === 0) this.#look()
+  }
+
+  /** Whatever is held under a version is what it says, of learners too. */
+  #look(): void {
+    for (const node of this.#cluster.nodes) {
+      const { replicator, engine } = node?.plane ?? {}
+      if (node === undefined || replicator === undefined || engine === undefined) continue
+      for (const { partition, role } of replicator.replicas())
+        for (const what of this.#versions.look(`${node.nodeId} (${role})`, engine, partition)) this.#add(what)
+    }
   }
 
   /** Once faults are over and things have settled. */
   settled(replicas: number): void {
+    this.#look()
     const { register, nodes, dead } = this.#cluster
     register.topology.partitions.forEach((record, partition) => {
       const what = `partition ${partition} at epoch ${record.partitionEpoch}`

@@ -80,8 +80,9 @@ export class WorkloadClient {
     else if (key.startsWith('count')) {
       if (dice < 0.9) await this.#increment(key)
       else await this.#delete(key)
-    } else if (dice < 0.7) await this.#set(key)
-    else if (dice < 0.85) await this.#setWhen(key)
+    } else if (dice < 0.65) await this.#set(key)
+    else if (dice < 0.8) await this.#setWhen(key)
+    else if (dice < 0.9) await this.#expire(key)
     else await this.#delete(key)
   }
 
@@ -129,6 +130,15 @@ export class WorkloadClient {
     const open = this.#ports.history.begin(this.#process, key, 'delete')
     const result = await this.#write(key, open, (client, fields) => client.delete(key, fields))
     if (result !== undefined) open.ok({ existed: result.status === Status.ok })
+  }
+
+  /** Of no account to what is read: it lasts for longer than the run. */
+  async #expire(key: string): Promise<void> {
+    const client = await this.#client(partitionOfKey(key, this.#partitions))
+    if (client !== undefined)
+      await this.#within(
+        client.expire(key, integerBetween(this.#random, 1e6, 9e6), { timeoutMs: ATTEMPT_MS }),
+      )
   }
 
   async #increment(key: string): Promise<void> {

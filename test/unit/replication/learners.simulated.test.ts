@@ -1,11 +1,12 @@
 /** Learners, told step by step: what they are sent, what they keep, when they count. */
 
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import type { PartitionEpoch } from '../../../src/kernel/ids.ts'
 import { foldDigest } from '../../../src/replication/epoch-fence.ts'
 import { shown, text, written } from '../../support/cluster-bench.ts'
 import type { RawClient } from '../../support/raw-client.ts'
 import { ReplicaCluster, type ReplicaClusterOptions } from '../../support/replicas/replica-cluster.ts'
+import { contentOf } from '../../support/version-witness.ts'
 
 const KIB = 1024
 
@@ -35,6 +36,11 @@ describe('a learner', () => {
   function digestOf(at: number): object {
     const { engine } = cluster.node(at).plane as NonNullable<ReturnType<typeof cluster.node>['plane']>
     return { ...foldDigest(engine.digest(0)), entries: engine.entries(0) }
+  }
+
+  function contentsOf(at: number): Map<string, string> {
+    const { engine } = cluster.node(at).plane as NonNullable<ReturnType<typeof cluster.node>['plane']>
+    return contentOf(engine, 0)
   }
 
   async function promoted(at: number, limitMs?: number): Promise<void> {
@@ -93,6 +99,62 @@ describe('a learner', () => {
     const sent = (cluster.node(0).plane?.replicator.syncs.sentBytes ?? 0) - before
     expect(digestOf(2)).toEqual(digestOf(0))
     expect(sent).toBeLessThan(60 * KIB)
+  })
+
+  it('is sent of the buckets that differ what it lacks', async () => {
+    const client = await start()
+    const count = 3000
+    for (let i = 0; i < count; i++) await cluster.run(client.set(`k${i}`, text('v'.repeat(500))))
+    await cluster.time.advance(50)
+    const node = cluster.node(2)
+    cluster.fail(node)
+    await cluster.time.advance(20)
+    for (let i = 0; i < 10; i++) {
+      await cluster.run(client.set(`k${i}`, text('new'.repeat(100))))
+      await cluster.run(client.delete(`k${i + 10}`))
+      await cluster.run(client.expire(`k${i + 20}`, 3_600_000))
+    }
+    cluster.commit({ kind: 'NodeJoined', node: cluster.register.topology.nodes[2] as never })
+    await cluster.waitFor(() => cluster.register.topology.partitions[0]?.unsettled.length === 0)
+    const before = cluster.node(0).plane?.replicator.syncs.sentBytes ?? 0
+    addLearner(2)
+    await promoted(2)
+    const sent = (cluster.node(0).plane?.replicator.syncs.sentBytes ?? 0) - before
+    expect(contentsOf(2)).toEqual(contentsOf(0))
+    expect(digestOf(2)).toEqual(digestOf(0))
+    // 1 % changed, in more than a third of the buckets.
+    expect(sent).toBeGreaterThan(10 * 300)
+    expect(sent).toBeLessThan((count * 500) / 30)
+  })
+
+  it('keeps large values that it has, and gets those that are changed while others are sent', async () => {
+    const client = await start({ network: { slowShare: 0, latencyMaxMs: 8 } })
+    const bulk = await cluster.client(0, undefined, 'bulk')
+    const large = (i: number, fill: number): Promise<unknown> =>
+      cluster.run(bulk.setLarge(`large${i}`, new Uint8Array(200 * KIB).fill(fill)))
+    for (let i = 0; i < 8; i++) await large(i, i + 1)
+    for (let i = 0; i < 300; i++) await cluster.run(client.set(`k${i}`, text('v')))
+    await cluster.time.advance(50)
+    cluster.fail(cluster.node(2))
+    await cluster.time.advance(20)
+    // Every bucket differs.
+    for (let i = 0; i < 300; i++) await cluster.run(client.set(`k${i}`, text('w')))
+    await large(0, 50)
+    cluster.commit({ kind: 'NodeJoined', node: cluster.register.topology.nodes[2] as never })
+    await cluster.waitFor(() => cluster.register.topology.partitions[0]?.unsettled.length === 0)
+    const { outbox } = cluster.node(0).plane?.replicator ?? {}
+    const staging = vi.spyOn(outbox as NonNullable<typeof outbox>, 'begin')
+    addLearner(2)
+    await cluster.waitFor(() => cluster.replica(2)?.lastSequence === cluster.replica(0)?.lastSequence)
+    for (let i = 1; i < 4; i++) await cluster.run(client.expire(`large${i}`, 3_600_000))
+    await large(4, 60)
+    await promoted(2)
+    await cluster.time.advance(1000)
+    expect(contentsOf(2)).toEqual(contentsOf(0))
+    expect(digestOf(2)).toEqual(digestOf(0))
+    // Those three that were neither written nor touched since are not sent.
+    expect(new Set(staging.mock.calls.map(([value]) => value)).size).toBeLessThan(8)
+    expect(staging).toHaveBeenCalled()
   })
 
   it('holds what its former log had and the cluster did not: it is replaced, and counted', async () => {

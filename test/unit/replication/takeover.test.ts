@@ -101,7 +101,7 @@ describe('roles', () => {
   it('a learner is whole once it applied the log up to where the walk ended', () => {
     const state = new LearnerState(4)
     expect([state.follows(4, 0), state.reached(9)]).toEqual([false, false])
-    state.begin(7)
+    state.begin(7, 4, 0, 0, 0)
     expect([state.follows(4, 7), state.follows(4, 6), state.follows(3, 7)]).toEqual([true, false, false])
     state.end(6, 5)
     expect(state.reached(9)).toBe(false)
