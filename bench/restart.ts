@@ -28,7 +28,6 @@ const DRIVER_PROCESS = fileURLToPath(new URL('./rebalance/driver-process.ts', im
 const NODES = 3
 const POLL_MS = 20
 const SNAPSHOT_TIMEOUT_MS = 180_000
-const STEADY_MS = 2000
 const MEMORY_PER_ENTRY_BYTES = 300
 const MEMORY_BASE_BYTES = 512 * 2 ** 20
 /** As said in docs/guarantees.md. */
@@ -80,6 +79,7 @@ async function measure(options: RestartBenchOptions): Promise<number> {
 
 export async function measureRestarts(folder: string, options: RestartBenchOptions): Promise<RestartReport> {
   const { entries, valueBytes, changedEvery, linkBytesPerSecond, build } = options
+  const restMs = 1000 * options.restSeconds
   const memoryBytes = MEMORY_BASE_BYTES + entries * (MEMORY_PER_ENTRY_BYTES + valueBytes)
   await using network = new ProxyNetwork(options.firstPort)
   await using cluster = await ChaosCluster.start({
@@ -107,23 +107,23 @@ export async function measureRestarts(folder: string, options: RestartBenchOptio
       say(name)
       await driver.call('phase', { name })
     }
-    await sleep(STEADY_MS)
+    await sleep(restMs)
     await phase('before')
-    await sleep(STEADY_MS)
+    await sleep(restMs)
     await phase('away')
     await bench.end()
     await driver.call('change', { every: changedEvery })
     await phase('warm')
     const warm = await bench.restart()
     await phase('whole')
-    await sleep(STEADY_MS)
+    await sleep(restMs)
     await phase('away again')
     await bench.end()
     bench.removeSnapshots()
     await phase('cold')
     const cold = await bench.restart()
     await phase('after')
-    await sleep(STEADY_MS)
+    await sleep(restMs)
     return reportOf(
       { entries, valueBytes, changedEvery, linkBytesPerSecond },
       warm,
@@ -239,13 +239,11 @@ function reportOf(
 
 function figuresOf({
   name,
-  seconds,
   misses,
   errors,
   readMaxMs,
   reads,
 }: PhaseSamples): RestartReport['phases'][number] {
-  void seconds
   return { name, reads: reads.reduce((sum, [, count]) => sum + count, 0), misses, errors, maxMs: readMaxMs }
 }
 

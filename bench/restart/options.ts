@@ -14,6 +14,8 @@ export interface RestartBenchOptions {
   readonly readsPerSecond: number
   readonly partitions: number
   readonly end: 'kill' | 'stop'
+  /** Of each phase in which nothing happens. */
+  readonly restSeconds: number
   readonly timeoutSeconds: number
   readonly firstPort: number
   readonly build: string
@@ -32,6 +34,7 @@ export const USAGE: string = `npm run bench -- restart [options]
   --reads N          reads per second meanwhile (1000)
   --partitions N     of the cluster (1024)
   --end kill|stop    how the node ends (kill)
+  --rest N           seconds of each phase in which nothing happens (2)
   --timeout N        seconds that each restart may take (300)
   --port-base N      first of the loopback ports used (9800)
   --build DIR        the checkout whose dist is run (this one)
@@ -40,7 +43,7 @@ export const USAGE: string = `npm run bench -- restart [options]
 `
 
 const TEXT_OPTIONS = [
-  ...['entries', 'value-bytes', 'changed-every', 'link-mb', 'reads', 'partitions', 'end', 'timeout'],
+  ...['entries', 'value-bytes', 'changed-every', 'link-mb', 'reads', 'partitions', 'end', 'rest', 'timeout'],
   ...['port-base', 'build', 'logs', 'json'],
 ] as const
 
@@ -70,6 +73,7 @@ export function parseOptions(args: readonly string[]): RestartBenchOptions | 'he
     readsPerSecond: whole('reads', 1000, 1, 1_000_000),
     partitions: whole('partitions', 1024, 8, 16_384),
     end,
+    restSeconds: numberOf(given('rest') ?? '2', '--rest', 0.1, 600),
     timeoutSeconds: whole('timeout', 300, 5, 36_000),
     firstPort: whole('port-base', 9800, 1024, 65_000),
     build: resolve(given('build') ?? root),

@@ -22,6 +22,8 @@ import type { Topology } from '../topology/topology.ts'
 /** The others replace a node that is away for longer than 30 s. */
 const LOAD_MS = 20_000
 const WARNINGS_MAX = 10
+/** Partitions at one time: while the disk is waited for in one, another is put into memory. */
+const LOADS_AT_ONCE = 3
 
 export interface WarmStartPorts {
   readonly library: SnapshotLibrary
@@ -59,7 +61,11 @@ export async function warmStart(
   signal.addEventListener('abort', stop)
   const begunMs = clock.monotonicMs()
   const loader = new Loader(snapshots.toReversed(), ports, abort.signal)
-  for (const partition of partitionsOf(topology, nodeId)) if (!(await loader.load(partition))) break
+  const left = partitionsOf(topology, nodeId)[Symbol.iterator]()
+  const loadOn = async (): Promise<void> => {
+    for (const partition of left) if (!(await loader.load(partition))) break
+  }
+  await Promise.all(Array.from({ length: LOADS_AT_ONCE }, loadOn))
   timer.cancel()
   signal.removeEventListener('abort', stop)
   const { partitions, entries, expired, failed } = loader

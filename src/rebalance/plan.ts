@@ -17,7 +17,8 @@ import { isBlocked, isKept } from '../topology/validity.ts'
 
 /** With many partitions, one in so many may move at one time, so that few changes of the record are needed for all of them. */
 const PARTITIONS_PER_MOVE = 32
-const PARTITIONS_PER_REPAIR = 16
+/** Where copies are missing: so many are made one after the other all the same, and the fewer changes, the sooner all are there. */
+const PARTITIONS_PER_REPAIR = 2
 
 export interface TransferLimits {
   /** Partitions a node receives, and a primary sends, at one time to move them; more where there are many partitions. */

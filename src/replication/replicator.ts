@@ -62,8 +62,6 @@ export interface ReplicationOptions {
   readonly timeoutMaxMs: number
   /** A node without contact to a majority of voters for this long stops acting as primary, in milliseconds. Default 3,000. */
   readonly quarantineAfterMs?: number
-  /** Learners this node brings up at a time, and partitions it is brought up in. Default 2. */
-  readonly syncSessionsMax?: number
   /** Bytes a second it sends to learners, besides the log; 0: without limit. Default 0. */
   readonly syncBytesPerSecond?: number
 }
@@ -109,7 +107,9 @@ const SESSION_SWEEP_MS = 5000
 /** Replicas that nobody waits for get their copies at most this much later, in milliseconds. */
 const LAZY_MS = 4
 const QUARANTINE_AFTER_MS = 3000
-const SYNC_SESSIONS_MAX = 2
+/** Partitions in which this node brings others up at a time, and in which it is brought up itself: by two others, without waiting. */
+const SYNC_SESSIONS_OUT_MAX = 2
+const SYNC_SESSIONS_IN_MAX = 4
 const CLEARS_PER_TICK = 64
 export class Replicator {
   readonly #ports: ReplicatorPorts
@@ -273,7 +273,6 @@ export class Replicator {
       isWanted: (partition) => this.#isWanted(partition),
     })
     this.#replicas = this.#roles.replicas
-    const sessionsMax = options.syncSessionsMax ?? SYNC_SESSIONS_MAX
     this.syncs = new SyncSource({
       engine,
       operations: this.operations,
@@ -282,7 +281,7 @@ export class Replicator {
       clock,
       scheduler,
       log: ports.log,
-      sessionsMax,
+      sessionsMax: SYNC_SESSIONS_OUT_MAX,
       bytesPerSecond: options.syncBytesPerSecond ?? 0,
       peer: (node) => this.#peers[node],
       sendsIds: keeps(brokenRules, 'ids-in-sync'),
@@ -307,7 +306,7 @@ export class Replicator {
       follower: this.#follower,
       grants: this.#grants,
       antiEntropy: this.antiEntropy,
-      sessionsMax,
+      sessionsMax: SYNC_SESSIONS_IN_MAX,
       replica: (partition) => this.#replicas[partition],
       replicas: () => this.replicas(),
       adopt: (replica, partitionEpoch, primary, session) => {

@@ -9,13 +9,14 @@ import { integerBetween, SeededRandom, uniform } from '../../../src/kernel/rando
 import { EffectKind, writeEffectStart, writeKey, writeSetStart } from '../../../src/replication/effects.ts'
 import { encodeTopology } from '../../../src/topology/codec.ts'
 import { type ControlMessage, encodeControl } from '../../../src/wire/control-frames.ts'
-import { beginFrame, FRAME_HEADROOM, FrameType } from '../../../src/wire/frames.ts'
+import { beginFrame, FRAME_HEADROOM, FrameType, finishFrame } from '../../../src/wire/frames.ts'
 import {
   encodeAck,
   encodePeerWelcome,
   encodeResume,
   encodeStageState,
 } from '../../../src/wire/peer-frames.ts'
+import { beginSyncFrame, writeListed } from '../../../src/wire/replica-frames.ts'
 import type { Lane } from '../../../src/wire/transport.ts'
 import { DirectStream } from '../../support/direct-stream.ts'
 import { mutated, noise } from '../../support/hostile-bytes.ts'
@@ -270,6 +271,13 @@ class PeerFrames {
         lastSequence: integerBetween(random, 0, 30),
       }))
       body = encodeAck(integerBetween(random, 0, 2000), rejected)
+    } else if (dice < 0.93) {
+      const w = new ByteWriter(128)
+      const name = { partition: integerBetween(random, 0, 5), partitionEpoch: 1, session: 1, attempt: 1 }
+      beginSyncFrame(w, FrameType.syncHeld, name)
+      for (let left = integerBetween(random, 0, 5); left > 0; left--)
+        writeListed(w, random.uint32(), integerBetween(random, 1, 3), integerBetween(random, 0, 30))
+      body = finishFrame(w)
     } else {
       body = encodeStageState(FrameType.staged, integerBetween(random, 0, 10), uniform(random) < 0.7)
     }
