@@ -39,6 +39,9 @@ const SECTIONS: Readonly<Record<string, string>> = {
   snapshots:
     '## `snapshots`\n\nEach node writes what it holds to its `dataDir`, and brings it back when it starts; see ' +
     '[operation](operation.md#warm-restart). Without this section there are none. `snapshots: {}` is the defaults.',
+  backup:
+    '## `backup`\n\nWhere backups of the whole cluster lie; see [backups](backup.md). Without it `ringcache snapshot` has to be ' +
+    'told with `--to`.',
   log: '## `log`',
 }
 

@@ -52,6 +52,8 @@ export interface BackupListing {
 }
 
 export interface BackupRetention extends Retention {
+  /** Only those are looked at whose names begin with it. Default all. */
+  readonly prefix?: string
   /** Incomplete ones go once nothing was added to them for so long. Default a day. Those of other clusters stay. */
   readonly incompleteForMs?: number
 }

@@ -77,6 +77,7 @@ export interface ClusterConfig {
   readonly regions: readonly RegionConfig[]
   /** Undefined: none are made. */
   readonly snapshots?: SnapshotConfig
+  readonly backup?: BackupConfig
   readonly log: { readonly level: LogLevel }
 }
 
@@ -88,6 +89,23 @@ export interface SnapshotConfig {
   /** 0: no limit. */
   readonly bytesPerSecond: number
 }
+
+export interface BackupConfig {
+  /** Undefined: each command has to say where. */
+  readonly storage?: StorageConfig
+  /** 0: no limit. */
+  readonly bytesPerSecond: number
+}
+
+export type StorageConfig =
+  | { readonly type: 'directory'; readonly path: string }
+  | {
+      readonly type: 's3'
+      readonly bucket: string
+      readonly prefix: string
+      readonly region?: string
+      readonly endpoint?: string
+    }
 
 /** The region that is used when none is named. It always exists. */
 const DEFAULT_REGION = 'default'
@@ -130,8 +148,20 @@ export function complete(file: ClusterFile): ClusterConfig {
     },
     regions: regionsOf(file),
     ...(file.snapshots === undefined ? {} : { snapshots: snapshotsOf(file.snapshots) }),
+    ...(file.backup === undefined ? {} : { backup: backupOf(file.backup) }),
     log: file.log,
   }
+}
+
+function backupOf({ storage, bytesPerSecond }: NonNullable<ClusterFile['backup']>): BackupConfig {
+  if (storage === undefined) return { bytesPerSecond }
+  const { type, path = '', bucket = '', prefix = '', region, endpoint } = storage
+  if (type === 'directory') return { storage: { type, path }, bytesPerSecond }
+  const more = {
+    ...(region === undefined ? {} : { region }),
+    ...(endpoint === undefined ? {} : { endpoint }),
+  }
+  return { storage: { type, bucket, prefix, ...more }, bytesPerSecond }
 }
 
 function snapshotsOf({
@@ -167,7 +197,30 @@ function regionsOf(file: ClusterFile): RegionConfig[] {
 
 /** What options mean for one another. */
 export function contradictions(file: ClusterFile): Problem[] {
-  return [...nodeContradictions(file), ...replicationContradictions(file), ...regionContradictions(file)]
+  return [
+    ...nodeContradictions(file),
+    ...replicationContradictions(file),
+    ...regionContradictions(file),
+    ...backupContradictions(file),
+  ]
+}
+
+function backupContradictions({ backup }: ClusterFile): Problem[] {
+  const storage = backup?.storage
+  if (storage === undefined) return []
+  const path = ['backup', 'storage']
+  const needed = storage.type === 'directory' ? 'path' : 'bucket'
+  const others =
+    storage.type === 'directory' ? (['bucket', 'prefix', 'region', 'endpoint'] as const) : (['path'] as const)
+  const problems: Problem[] = others
+    .filter((option) => storage[option] !== undefined)
+    .map((option) => problem([...path, option], storage[option], `the type is ${storage.type}; leave it out`))
+  if (storage[needed] === undefined)
+    problems.push({
+      path,
+      message: `${pathText(path)} has the type ${storage.type}, which needs a ${needed}`,
+    })
+  return problems
 }
 
 function nodeContradictions({ nodes, insecure }: ClusterFile): Problem[] {

@@ -109,6 +109,27 @@ export const folder: Kind<string> = {
   parse: (value) => (typeof value === 'string' && value !== '' && !value.includes('\0') ? value : undefined),
 }
 
+/** In front of names of objects (kernel/object-name.ts). */
+export const objectPrefix: Kind<string> = {
+  allowed: 'letters, digits and . _ = - in parts joined by /',
+  text: true,
+  parse: (value) =>
+    typeof value === 'string' &&
+    /^([A-Za-z0-9_=-][A-Za-z0-9._=-]*(\/|$))*$/.test(value) &&
+    value.length <= 256
+      ? value
+      : undefined,
+}
+
+/** Of a server; without a user's name or password, which would end up in logs. */
+export const url: Kind<string> = {
+  allowed: 'http:// or https:// and host:port',
+  example: 'such as http://127.0.0.1:9000',
+  text: true,
+  parse: (value) =>
+    typeof value === 'string' && /^https?:\/\/[A-Za-z0-9.:[\]-]+\/?$/.test(value) ? value : undefined,
+}
+
 function within(value: number | undefined, min: number, max: number): number | undefined {
   return value !== undefined && value >= min && value <= max ? value : undefined
 }

@@ -6,7 +6,7 @@
 import { readFile } from 'node:fs/promises'
 import { basename, dirname, resolve } from 'node:path'
 import { CacheError } from '../kernel/errors.ts'
-import { type ClusterConfig, complete, contradictions } from './cluster-config.ts'
+import { type BackupConfig, type ClusterConfig, complete, contradictions } from './cluster-config.ts'
 import { problemsOf, valueAt } from './problems.ts'
 import { clusterSchema } from './schema.ts'
 import { objectSource, type Problem, type Source, yamlSource } from './source.ts'
@@ -40,7 +40,14 @@ export async function loadClusterConfig(path: string): Promise<ClusterConfig> {
       ...node,
       dataDir: node.dataDir === undefined ? undefined : resolve(folder, node.dataDir),
     })),
+    ...(config.backup === undefined ? {} : { backup: fromFolder(config.backup, folder) }),
   }
+}
+
+function fromFolder(backup: BackupConfig, folder: string): BackupConfig {
+  const { storage } = backup
+  if (storage?.type !== 'directory') return backup
+  return { ...backup, storage: { ...storage, path: resolve(folder, storage.path) } }
 }
 
 /**

@@ -14,9 +14,11 @@ import {
   folder,
   type NamedAddress,
   name,
+  objectPrefix,
   orNone,
   share,
   size,
+  url,
   wholeNumber,
 } from './kinds.ts'
 import { inherited, option, required, section } from './option.ts'
@@ -47,7 +49,17 @@ export interface ClusterFile {
   }
   regions: Record<string, RegionOptions>
   snapshots?: { interval: number; onStop: boolean; keep: number; bytesPerSecond: number } | undefined
+  backup?: { storage?: BackupStorage | undefined; bytesPerSecond: number } | undefined
   log: { level: LogLevel }
+}
+
+interface BackupStorage {
+  type: 'directory' | 's3'
+  path?: string | undefined
+  bucket?: string | undefined
+  prefix?: string | undefined
+  region?: string | undefined
+  endpoint?: string | undefined
 }
 
 interface RegionOptions {
@@ -237,6 +249,43 @@ const snapshots = section({
   }),
 })
 
+const storage = section({
+  type: required(
+    choice('directory', 's3'),
+    'What it is: a folder that all nodes reach at the same path, or a bucket of S3 or of a server that speaks its protocol.',
+  ),
+  path: inherited(folder, {
+    description: 'With `directory`: the folder. A relative path starts at the folder of this file.',
+    otherwise: 'required with `directory`',
+  }),
+  bucket: inherited(name, {
+    description:
+      'With `s3`: the bucket. Credentials come from where the AWS tools look for them, never from this file.',
+    otherwise: 'required with `s3`',
+  }),
+  prefix: inherited(objectPrefix, {
+    description: 'With `s3`: what stands before the names of all objects, such as `daily/`.',
+    otherwise: 'none',
+  }),
+  region: inherited(name, {
+    description: 'With `s3`: the region of the bucket.',
+    otherwise: 'AWS_REGION of the environment, or us-east-1',
+  }),
+  endpoint: inherited(url, {
+    description: "With `s3`: another server than Amazon's.",
+    otherwise: "Amazon's",
+  }),
+})
+
+const backup = section({
+  storage: storage.optional(),
+  bytesPerSecond: option(orNone(size('64kb', '64gb')), {
+    description:
+      'How many bytes of entries all nodes together write in a second, unless a command says otherwise.',
+    default: 'none',
+  }),
+})
+
 const log = section({
   level: option(choice('debug', 'info', 'warn', 'error', 'silent'), {
     description: 'The least important lines that are still written.',
@@ -257,5 +306,6 @@ export const clusterSchema: z.ZodType<ClusterFile> = section({
   limits: limits.prefault({}),
   regions: z.preprocess((value) => value ?? {}, z.record(z.string(), region)).prefault({}),
   snapshots: snapshots.optional(),
+  backup: backup.optional(),
   log: log.prefault({}),
 })

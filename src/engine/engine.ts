@@ -550,14 +550,21 @@ export class Engine {
     return this.index.collectFrom(this.#partition(partition).directory, hash, into)
   }
 
-  /** Has `watcher` told of each change to the partition from now on, in place of another; undefined: nobody. */
-  watch(partition: number, watcher: PartitionWatcher | undefined): void {
-    this.#partition(partition).watcher = watcher
+  /** Has `watcher` told of each change to the partition from now on. */
+  watch(partition: number, watcher: PartitionWatcher): void {
+    const p = this.#partition(partition)
+    p.watchers = [...(p.watchers ?? []), watcher]
+  }
+
+  unwatch(partition: number, watcher: PartitionWatcher): void {
+    const p = this.#partitionByNumber[partition]
+    const left = p?.watchers?.filter((one) => one !== watcher) ?? []
+    if (p !== undefined) p.watchers = left.length === 0 ? undefined : left
   }
 
   /** Whether the partition is held, and has been since `watch` was called with this watcher. */
   isWatchedBy(partition: number, watcher: PartitionWatcher): boolean {
-    return this.#partitionByNumber[partition]?.watcher === watcher
+    return this.#partitionByNumber[partition]?.watchers?.includes(watcher) === true
   }
 
   /** Entries of one partition. */
@@ -757,7 +764,7 @@ function toggle(p: Partition, hash: number, words: Uint32Array, at: number): voi
     (words[at + RECORD_HIGHS] as number) & 0xffff,
   )
   // Whatever changes a partition changes its digest: no change can be missed here.
-  if (p.watcher !== undefined) p.watcher.changed(hash)
+  if (p.watchers !== undefined) for (const watcher of p.watchers) watcher.changed(hash)
 }
 
 /** Byte offset, in the segment, of the value of the record at word `at`. */

@@ -19,7 +19,8 @@ export class Partition {
   primary = false
   entries = 0
   bytes = 0
-  watcher: PartitionWatcher | undefined = undefined
+  /** Undefined: none. */
+  watchers: readonly PartitionWatcher[] | undefined = undefined
 
   constructor(number: number, slot: number, directory: Directory) {
     this.number = number

@@ -6,7 +6,10 @@
  * orderly stop for a crash.
  */
 
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
+import { DirectoryStore } from '../adapters/backup/directory-store.ts'
+import { S3Store } from '../adapters/backup/s3-store.ts'
+import { AdminChannel } from '../adapters/grpc/admin-channel.ts'
 import { GrpcDialer } from '../adapters/grpc/dialer.ts'
 import { HealthService, reflectionService } from '../adapters/grpc/health.ts'
 import { adminServiceOf, cacheServiceOf, loadProtos } from '../adapters/grpc/proto.ts'
@@ -20,6 +23,7 @@ import { createSystemLog } from '../adapters/system/log.ts'
 import { processBytes } from '../adapters/system/memory.ts'
 import { systemRandom } from '../adapters/system/random.ts'
 import { systemScheduler } from '../adapters/system/scheduler.ts'
+import { parsePlace } from '../backup/place.ts'
 import { decompress } from '../client/codecs/compression.ts'
 import type { ClusterConfig, NodeConfig } from '../config/cluster-config.ts'
 import { loadClusterConfig, resolveClusterConfig } from '../config/load.ts'
@@ -30,8 +34,13 @@ import { CacheError, toCacheError } from '../kernel/errors.ts'
 import type { Log } from '../kernel/log.ts'
 import { MemoryStore } from '../kernel/memory-store.ts'
 import { every, type Timer } from '../kernel/scheduler.ts'
+import type { BackupStore } from '../snapshot/backup-store.ts'
+import type { RegionRecord } from '../topology/topology.ts'
+import type { WritePartsReply } from '../wire/admin.ts'
 import type { Dialer } from '../wire/transport.ts'
 import { AdminService } from './admin/admin-service.ts'
+import { NodeBackups } from './backup/node-backups.ts'
+import { ClusterTarget } from './backup/restore-target.ts'
 import { CompositeDialer } from './gateway/composite-dialer.ts'
 import { Gateway } from './gateway/gateway.ts'
 import { GatewayClient } from './gateway/gateway-client.ts'
@@ -68,6 +77,7 @@ export class CacheNode implements AsyncDisposable {
   readonly #store: DurableStore
   readonly #gatewayClient: GatewayClient
   readonly #admin: AdminService
+  readonly #backups: BackupParts
   readonly #health: HealthService
   readonly #log: Log
   /** For clients in this process: reaches this node without a socket, and the others over the network. */
@@ -86,6 +96,7 @@ export class CacheNode implements AsyncDisposable {
     store: DurableStore
     gatewayClient: GatewayClient
     admin: AdminService
+    backups: BackupParts
     health: HealthService
     log: Log
   }) {
@@ -96,6 +107,7 @@ export class CacheNode implements AsyncDisposable {
     this.#store = parts.store
     this.#gatewayClient = parts.gatewayClient
     this.#admin = parts.admin
+    this.#backups = parts.backups
     this.#health = parts.health
     this.#log = parts.log
     this.failed = new Promise((resolve) => {
@@ -159,14 +171,18 @@ export class CacheNode implements AsyncDisposable {
       (region, prefix) => gatewayClient.region(region, prefix),
       config.limits.valueBytesMax,
     )
-    const admin = new AdminService({
+    const protos = loadProtos()
+    const backups = backupParts(config, node, core, localDialer, adminServiceOf(protos), log, (region) =>
+      admin.createRegion({ name: region.name, group: groupFor(core, region), settings: region }),
+    )
+    const admin: AdminService = new AdminService({
       control: core.desk,
       nodeId,
       clock: systemClock,
       scheduler: systemScheduler,
+      backups: backups.backups,
     })
     const health = new HealthService()
-    const protos = loadProtos()
     const server = await GrpcServer.listen(node.address, {
       accept: core.accept,
       streamsMax: {
@@ -183,7 +199,8 @@ export class CacheNode implements AsyncDisposable {
     })
     core.start()
     log.info('listening', { address: node.address, incarnation: core.incarnation, pid: process.pid })
-    return new CacheNode({ core, server, dialer, localDialer, store, gatewayClient, admin, health, log })
+    const parts = { core, server, dialer, localDialer, store, gatewayClient, admin, backups, health, log }
+    return new CacheNode(parts)
   }
 
   get nodeId(): string {
@@ -239,8 +256,10 @@ export class CacheNode implements AsyncDisposable {
     this.#stateCheck?.cancel()
     this.#health.stop()
     this.#admin.close()
+    this.#backups.backups.close()
     await stopInOrder(this.#core, systemClock, systemScheduler, timeoutMs)
     await this.#gatewayClient.close()
+    await this.#backups.close()
     this.#core.close()
     await this.#server.close(Math.max(0, Math.min(500, deadlineMs - systemClock.monotonicMs())))
     this.#dialer.close()
@@ -289,6 +308,104 @@ function snapshotMedium(
   }
   const folder = join(dataDir, 'snapshots')
   return { snapshots: { compression: threadedCompression, open: () => LevelSnapshotStore.open(folder) } }
+}
+
+interface BackupParts {
+  readonly backups: NodeBackups
+  /** Ends the connections that were made for it. */
+  close(): Promise<void>
+}
+
+const PARTS_TIMEOUT_MS = 5000
+const RESTORE_TIMEOUT_MS = 30_000
+
+function backupParts(
+  config: ClusterConfig,
+  node: NodeConfig,
+  core: NodeCore,
+  localDialer: () => Dialer,
+  adminDefinition: ReturnType<typeof adminServiceOf>,
+  log: Log,
+  createRegion: (region: RegionRecord) => Promise<unknown>,
+): BackupParts {
+  const { clock, scheduler, random } = {
+    clock: systemClock,
+    scheduler: systemScheduler,
+    random: systemRandom,
+  }
+  const client = new GatewayClient({ clock, scheduler, random, dialer: localDialer() }, node.address, {
+    name: 'restore',
+    timeoutMs: RESTORE_TIMEOUT_MS,
+  })
+  const channels = new Map<string, AdminChannel>()
+  const closeChannels = (): void => {
+    for (const channel of channels.values()) channel.close()
+    channels.clear()
+  }
+  const channelTo = (address: string): AdminChannel => {
+    // More than there can be nodes: some are gone.
+    if (channels.size > 2 * core.options.nodes.length + PEERS_MIN) closeChannels()
+    const channel = channels.get(address) ?? new AdminChannel(address, adminDefinition)
+    channels.set(address, channel)
+    return channel
+  }
+  const backups = new NodeBackups({
+    nodeId: node.id,
+    address: node.address,
+    clock,
+    scheduler,
+    random,
+    log,
+    medium: { compression: threadedCompression, open: (place) => openPlace(config, place) },
+    bytesPerSecond: config.backup?.bytesPerSecond ?? 0,
+    target: new ClusterTarget({
+      clock,
+      scheduler,
+      random,
+      regions: () => core.control.topology?.regions ?? [],
+      createRegion: async (region) => void (await createRegion(region)),
+      client: (region) => client.region(region),
+    }),
+    plane: () => core.dataPlane,
+    topology: () => core.control.topology,
+    writeParts: async (address, request) =>
+      (await channelTo(address).call('writeParts', request, PARTS_TIMEOUT_MS)) as WritePartsReply,
+  })
+  return {
+    backups,
+    close: async () => {
+      closeChannels()
+      await client.close()
+    },
+  }
+}
+
+/** The one it had, if there is such a one here. */
+function groupFor({ control }: NodeCore, { group }: RegionRecord): string {
+  return control.topology?.groups.some(({ name }) => name === group) === true ? group : ''
+}
+
+/** @param place '': as the configuration says. @throws CacheError when there is none, or it can't be used */
+async function openPlace({ backup }: ClusterConfig, place: string): Promise<BackupStore> {
+  const storage = backup?.storage
+  if (place === '') {
+    if (storage === undefined)
+      throw new CacheError(
+        'CONFIGURATION',
+        'no place for backups is configured: write a section `backup` with `storage` into cluster.yaml, or name one with --to',
+      )
+    if (storage.type === 'directory') return DirectoryStore.open({ path: resolve(storage.path) })
+    return S3Store.open(storage)
+  }
+  const found = parsePlace(place)
+  if (found.kind === 'directory') return DirectoryStore.open({ path: found.path })
+  const { bucket, prefix, region, endpoint = storage?.type === 's3' ? storage.endpoint : undefined } = found
+  return S3Store.open({
+    bucket,
+    prefix,
+    ...(region === undefined ? {} : { region }),
+    ...(endpoint === undefined ? {} : { endpoint }),
+  })
 }
 
 function nodeOptions(

@@ -21,6 +21,13 @@ export interface BackupCallOptions {
   readonly signal?: AbortSignal
 }
 
+export interface BackupRange extends BackupCallOptions {
+  /** The first byte wanted. Default 0. */
+  readonly from?: number
+  /** The byte behind the last one wanted. Default: the object's end. */
+  readonly to?: number
+}
+
 export interface BackupStore {
   /** For people: the folder, or the bucket with its prefix. Holds no secrets. */
   readonly where: string
@@ -31,8 +38,11 @@ export interface BackupStore {
    *   OVERLOADED when it is full.
    */
   put(name: string, content: AsyncIterable<Uint8Array>, options?: BackupCallOptions): Promise<number>
-  /** The object's bytes, in pieces of any size. @throws CacheError INVALID_ARGUMENT when there is no such object; as `put`. */
-  get(name: string, options?: BackupCallOptions): AsyncIterable<Uint8Array>
+  /**
+   * The object's bytes, or a part of them, in pieces of any size; fewer where the object is shorter.
+   * @throws CacheError INVALID_ARGUMENT when there is no such object; as `put`.
+   */
+  get(name: string, options?: BackupRange): AsyncIterable<Uint8Array>
   /** Objects whose names start with `prefix`, in no certain order. */
   list(prefix: string, options?: BackupCallOptions): AsyncIterable<StoredObject>
   /** Removes objects; what is not there is removed already. */

@@ -20,7 +20,8 @@ import type { TermTable } from './term-table.ts'
 
 /** Who takes the entries. What it is handed holds good during the call, until its promise settles. */
 export interface EntrySink {
-  small(entry: StoredEntry): void
+  /** A promise: nothing more is to come before it settles. */
+  small(entry: StoredEntry): void | Promise<void>
   /** Called once for each large value: it takes the pieces as far as it wants. */
   large(entry: StoredEntry, pieces: AsyncIterable<Uint8Array>): Promise<void>
 }
@@ -133,7 +134,10 @@ export class PartitionReader {
       }
       if (counts) this.#entries++
       if (entry.largeBytes !== undefined) large.push({ at, counts })
-      else if (counts) this.#sink.small(entry)
+      else if (counts) {
+        const wait = this.#sink.small(entry)
+        if (wait !== undefined) await wait
+      }
       if (seen % CLOCK_EVERY === 0 && pace.over) await pace.turn()
     }
     for (const { at, counts } of large) {

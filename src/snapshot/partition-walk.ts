@@ -120,7 +120,7 @@ export class PartitionWalk implements PartitionWatcher {
   }
 
   stop(): void {
-    if (this.held) this.#options.engine.watch(this.#options.partition, undefined)
+    this.#options.engine.unwatch(this.#options.partition, this)
   }
 
   get #bucket(): number {

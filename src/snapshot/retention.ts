@@ -13,7 +13,7 @@ export interface Retention {
 
 /** @param manifests oldest first. @returns ids of those that may go, newest first, so that none ever lacks its base */
 export function expendable(
-  manifests: readonly SnapshotManifest[],
+  manifests: readonly Pick<SnapshotManifest, 'id' | 'base' | 'finishedMs'>[],
   { keep, keepForMs }: Retention,
   nowMs: number,
 ): string[] {

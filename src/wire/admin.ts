@@ -3,6 +3,8 @@
  * adapters carry them. Field names are those of the proto file in camel case; enum values are their names.
  */
 
+import type { ErrorCode } from '../kernel/errors.ts'
+
 export interface ProgressMessage {
   readonly state: 'idle' | 'running' | 'paused'
   readonly copiesTotal: number
@@ -129,6 +131,70 @@ export interface DropRegionRequest {
   readonly name: string
 }
 
+/** What a node is to write into the place of a backup, or, without partitions, how far it is with that. */
+export interface WritePartsRequest {
+  /** Names the work: asked again under it, the node goes on. */
+  readonly task: string
+  readonly backup: string
+  readonly place: string
+  readonly partitions: readonly number[]
+  /** 0: without limit. */
+  readonly bytesPerSecond: number
+  readonly cancel: boolean
+}
+export interface WritePartsReply {
+  /** `unknown`: it does not know the task. `busy`: it works on another. */
+  readonly state: 'working' | 'done' | 'failed' | 'busy' | 'unknown'
+  readonly partitionsDone: number
+  readonly entries: number
+  readonly rawBytes: number
+  readonly storedBytes: number
+  /** Those that are there, whole. */
+  readonly parts: readonly string[]
+  /** Why it failed. */
+  readonly code: ErrorCode | ''
+  readonly message: string
+}
+
+export type BackupAction = 'CREATE' | 'LIST' | 'SHOW' | 'VERIFY' | 'RESTORE' | 'DELETE'
+export interface StartBackupRunRequest {
+  readonly action: BackupAction
+  /** '': none, for LIST. */
+  readonly name: string
+  /** A folder, `s3://bucket/prefix`, or '': as the configuration says. */
+  readonly place: string
+  readonly bytesPerSecond: number
+  /** CREATE: goes on with what an earlier run left behind. */
+  readonly resume: boolean
+  /** RESTORE: names; none: all. */
+  readonly regions: readonly string[]
+  readonly prefix: string
+  /** RESTORE: `absent`, `newer` or `overwrite`. */
+  readonly mode: string
+  readonly dryRun: boolean
+  readonly skipDamaged: boolean
+}
+export interface BackupRunRequest {
+  readonly runId: string
+  readonly cancel: boolean
+}
+export interface BackupRunMessage {
+  readonly runId: string
+  readonly action: BackupAction
+  readonly state: 'running' | 'done' | 'failed'
+  readonly partitionsDone: number
+  readonly partitions: number
+  readonly entries: number
+  readonly written: number
+  readonly rawBytes: number
+  readonly etaMs?: number
+  /** Why it failed. */
+  readonly code: ErrorCode | ''
+  readonly message: string
+  /** What came of it, in JSON. */
+  readonly result: string
+}
+
 export type Nothing = Readonly<Record<never, never>>
 
 /** Each throws a CacheError when it fails. */
@@ -147,6 +213,10 @@ export interface AdminApi {
   createRegion(request: CreateRegionRequest): Promise<RegionReply>
   alterRegion(request: AlterRegionRequest): Promise<RegionReply>
   dropRegion(request: DropRegionRequest): Promise<Nothing>
+  startBackupRun(request: StartBackupRunRequest): Promise<BackupRunMessage>
+  getBackupRun(request: BackupRunRequest): Promise<BackupRunMessage>
+  /** From one node to another. */
+  writeParts(request: WritePartsRequest): Promise<WritePartsReply>
 }
 
 export const ADMIN_METHODS: readonly (keyof AdminApi)[] = [
@@ -164,4 +234,7 @@ export const ADMIN_METHODS: readonly (keyof AdminApi)[] = [
   'createRegion',
   'alterRegion',
   'dropRegion',
+  'startBackupRun',
+  'getBackupRun',
+  'writeParts',
 ]

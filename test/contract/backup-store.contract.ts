@@ -63,6 +63,24 @@ export function backupStoreContract(open: () => Promise<BackupStore>): void {
     await store.close()
   })
 
+  it('gives a part of an object', async () => {
+    const store = await open()
+    const bytes = 3 * MIB + 7
+    const given = await whole(pieces(bytes, 9))
+    await store.put('ranged', pieces(bytes, 9))
+    for (const [from, to] of [
+      [0, 10],
+      [1, 2],
+      [MIB, 2 * MIB + 5],
+      [bytes - 3, bytes + 100],
+      [5, 5],
+      [bytes, bytes + 1],
+    ] as const)
+      expect((await whole(store.get('ranged', { from, to }))).equals(given.subarray(from, to))).toBe(true)
+    expect((await whole(store.get('ranged', { from: MIB }))).equals(given.subarray(MIB))).toBe(true)
+    await store.close()
+  })
+
   it('lists by prefix, with sizes', async () => {
     const store = await open()
     for (const name of ['day-2/b', 'day-1/b', 'day-1/a', 'day-10/x', 'day', 'day-1.log'])

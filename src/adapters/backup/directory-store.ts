@@ -13,7 +13,12 @@ import { access, type FileHandle, mkdir, open, readdir, rename, rm, stat } from 
 import { dirname, join, resolve } from 'node:path'
 import { CacheError, throwIfAborted } from '../../kernel/errors.ts'
 import { checkObjectName } from '../../kernel/object-name.ts'
-import type { BackupCallOptions, BackupStore, StoredObject } from '../../snapshot/backup-store.ts'
+import type {
+  BackupCallOptions,
+  BackupRange,
+  BackupStore,
+  StoredObject,
+} from '../../snapshot/backup-store.ts'
 
 export interface DirectoryStoreOptions {
   readonly path: string
@@ -87,17 +92,20 @@ export class DirectoryStore implements BackupStore {
     return bytes
   }
 
-  async *get(name: string, options: BackupCallOptions = {}): AsyncIterable<Uint8Array> {
+  async *get(name: string, options: BackupRange = {}): AsyncIterable<Uint8Array> {
     checkObjectName(name)
+    const { from = 0, to = Number.POSITIVE_INFINITY } = options
     const place = join(this.where, ...name.split('/'))
     const file = await this.#step('reading', () => open(place, 'r'))
     try {
-      for (;;) {
+      for (let at = from; at < to; ) {
         throwIfAborted(options.signal)
+        const length = Math.min(PIECE_BYTES, to - at)
         const { buffer, bytesRead } = await this.#step('reading', () =>
-          file.read(new Uint8Array(PIECE_BYTES), 0, PIECE_BYTES),
+          file.read(new Uint8Array(length), 0, length, at),
         )
         if (bytesRead === 0) return
+        at += bytesRead
         yield buffer.subarray(0, bytesRead)
       }
     } finally {

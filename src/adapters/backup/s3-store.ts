@@ -12,7 +12,12 @@ import type { Readable } from 'node:stream'
 import type { S3Client } from '@aws-sdk/client-s3'
 import { CacheError, throwIfAborted } from '../../kernel/errors.ts'
 import { checkObjectName } from '../../kernel/object-name.ts'
-import type { BackupCallOptions, BackupStore, StoredObject } from '../../snapshot/backup-store.ts'
+import type {
+  BackupCallOptions,
+  BackupRange,
+  BackupStore,
+  StoredObject,
+} from '../../snapshot/backup-store.ts'
 
 export interface S3StoreOptions {
   readonly bucket: string
@@ -145,9 +150,12 @@ export class S3Store implements BackupStore {
     return bytes
   }
 
-  async *get(name: string, options: BackupCallOptions = {}): AsyncIterable<Uint8Array> {
+  async *get(name: string, options: BackupRange = {}): AsyncIterable<Uint8Array> {
     checkObjectName(name)
-    let at = 0
+    const { from = 0, to } = options
+    if (to !== undefined && to <= from) return
+    const last = to === undefined ? '' : String(to - 1)
+    let at = from
     let etag: string | undefined
     for (let failures = 0; ; ) {
       const answer = await this.#ask(
@@ -157,26 +165,32 @@ export class S3Store implements BackupStore {
             new sdk.GetObjectCommand({
               Bucket: this.#options.bucket,
               Key: this.#prefix + name,
+              ...(at > 0 || last !== '' ? { Range: `bytes=${at}-${last}` } : {}),
               // Only of the object that the reading began with.
-              ...(at > 0 && etag !== undefined ? { Range: `bytes=${at}-`, IfMatch: etag } : {}),
+              ...(etag === undefined ? {} : { IfMatch: etag }),
             }),
             how,
           ),
         options,
-      )
+      ).catch((error: unknown) => {
+        if (isBeyondEnd(error)) return undefined
+        throw error
+      })
+      if (answer === undefined) return
       etag = answer.ETag
       // A server that knows no ranges sends it all again.
       let skip = at > 0 && answer.ContentRange === undefined ? at : 0
       const begun = at
-      const expected = begun - skip + (answer.ContentLength ?? 0)
+      const expected = Math.min(begun - skip + (answer.ContentLength ?? 0), to ?? Number.POSITIVE_INFINITY)
       const body = answer.Body as Readable | undefined
       if (body === undefined) return
       try {
         for await (const chunk of body) {
           throwIfAborted(options.signal)
           const piece = chunk as Uint8Array
-          const fresh = skip === 0 ? piece : piece.subarray(Math.min(skip, piece.length))
-          skip -= piece.length - fresh.length
+          const rest = skip === 0 ? piece : piece.subarray(Math.min(skip, piece.length))
+          skip -= piece.length - rest.length
+          const fresh = at + rest.length > expected ? rest.subarray(0, expected - at) : rest
           at += fresh.length
           if (fresh.length > 0) yield fresh
         }
@@ -316,6 +330,12 @@ export class S3Store implements BackupStore {
         )
     }
   }
+}
+
+/** A range was asked for that begins where the object ends, or behind that. */
+function isBeyondEnd(error: unknown): boolean {
+  const { cause } = error as { cause?: { $metadata?: { httpStatusCode?: number } } }
+  return cause?.$metadata?.httpStatusCode === 416
 }
 
 function pause(ms: number): Promise<void> {

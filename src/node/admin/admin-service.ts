@@ -32,6 +32,15 @@ export interface AdminPorts {
   readonly nodeId: string
   readonly clock: Clock
   readonly scheduler: Scheduler
+  /** Undefined: this node makes no backups. */
+  readonly backups?: BackupCalls
+}
+
+/** Backups, as operators and other nodes ask for them. Each throws a CacheError. */
+export interface BackupCalls {
+  start(request: api.StartBackupRunRequest): api.BackupRunMessage
+  look(request: api.BackupRunRequest): api.BackupRunMessage
+  writeParts(request: api.WritePartsRequest): api.WritePartsReply
 }
 
 const ATTEMPTS_MAX = 5
@@ -235,6 +244,24 @@ export class AdminService implements api.AdminApi {
         : [],
     )
     return {}
+  }
+
+  async startBackupRun(request: api.StartBackupRunRequest): Promise<api.BackupRunMessage> {
+    return this.#backups.start(request)
+  }
+
+  async getBackupRun(request: api.BackupRunRequest): Promise<api.BackupRunMessage> {
+    return this.#backups.look(request)
+  }
+
+  async writeParts(request: api.WritePartsRequest): Promise<api.WritePartsReply> {
+    return this.#backups.writeParts(request)
+  }
+
+  get #backups(): BackupCalls {
+    const { backups } = this.#ports
+    if (backups === undefined) throw new CacheError('UNSUPPORTED', 'this node makes no backups')
+    return backups
   }
 
   /** What is under way is given up, and what was moved moves back. */

@@ -9,16 +9,25 @@ import { RegionHandle } from '../../client/target.ts'
 
 const CONNECT_TIMEOUT_MS = 1_000
 
+export interface GatewayClientOptions {
+  /** Shown to operators. Default `unary gateway`. */
+  readonly name?: string
+  /** Of one call, in milliseconds. Default as any client's. */
+  readonly timeoutMs?: number
+}
+
 export class GatewayClient {
   readonly #ports: ClientPorts
   readonly #address: string
+  readonly #options: GatewayClientOptions
   #core: Promise<ClientCore> | undefined
   #closed = false
 
   /** @param address of this process's own node */
-  constructor(ports: ClientPorts, address: string) {
+  constructor(ports: ClientPorts, address: string, options: GatewayClientOptions = {}) {
     this.#ports = ports
     this.#address = address
+    this.#options = options
   }
 
   /** @throws CacheError NOT_READY or UNAVAILABLE while there is no cluster to talk to. */
@@ -44,10 +53,12 @@ export class GatewayClient {
   }
 
   async #connect(): Promise<ClientCore> {
+    const { name = 'unary gateway', timeoutMs } = this.#options
     const settings = resolveSettings({
       nodes: [this.#address],
       connectTimeout: CONNECT_TIMEOUT_MS,
-      name: 'unary gateway',
+      name,
+      ...(timeoutMs === undefined ? {} : { timeout: timeoutMs }),
     })
     const core = new RawClientCore(this.#ports, settings)
     try {

@@ -248,7 +248,7 @@ export function contentOf(engine: Engine, partition: number): Content {
 }
 
 /** Collects what a snapshot hands over. */
-class Collector implements EntrySink {
+export class Collector implements EntrySink {
   readonly #content: Content
 
   constructor(content: Content) {

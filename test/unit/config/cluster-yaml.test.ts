@@ -244,7 +244,7 @@ describe('a mistake', () => {
       'an unknown option that resembles none',
       'cluster: {}',
       '5:1',
-      'cluster is not an option. Allowed here: name, nodes, insecure, replication, memory, limits, regions, snapshots, log',
+      'cluster is not an option. Allowed here: name, nodes, insecure, replication, memory, limits, regions, snapshots, backup, log',
     ],
     [
       'an unknown option of a region',
