@@ -250,6 +250,11 @@ export class RestoreRun {
   #start(region: RegionTally, entry: RestoredEntry): void {
     const { mode, dryRun } = this.#spec
     const { signal } = this.#options
+    if (dryRun && region.created) {
+      region.written++
+      this.#counts.written++
+      return
+    }
     const bytes = entry.value.length + entry.key.length
     this.#inFlight++
     this.#inFlightBytes += bytes

@@ -125,7 +125,7 @@ it('a restore writes what it is told to, and no more', async () => {
   const bytes = readFileSync(data)
   bytes[1000] = (bytes[1000] as number) ^ 1
   writeFileSync(data, bytes)
-  await cache.clear()
+  await Promise.all([cache.clear(), other.clear()])
   const verify = await runCommand(addresses, 'snapshot', 'verify', 'x', ...to).ended
   expect([verify.code, verify.stdout]).toEqual([3, expect.stringContaining('x is damaged')])
   const failed = await runCommand(addresses, 'snapshot', 'restore', 'x', ...to).ended

@@ -28,6 +28,7 @@ export interface RestoreTargetPorts {
 }
 
 const PATIENCE_MS = 120_000
+const NEW_REGION_MS = 10_000
 const WAIT_MS = 50
 const WAIT_MS_MAX = 2000
 /** Races with others over one key. */
@@ -57,16 +58,14 @@ export class ClusterTarget implements RestoreTarget {
 
   async write(region: string, entry: RestoredEntry, options: WriteOptions): Promise<WriteResult> {
     const { clock, scheduler, random } = this.#ports
-    const untilMs = clock.monotonicMs() + PATIENCE_MS
+    const begunMs = clock.monotonicMs()
     for (let waitMs = WAIT_MS; ; waitMs = Math.min(WAIT_MS_MAX, 2 * waitMs)) {
       throwIfAborted(options.signal)
       try {
         return await this.#attempt(region, entry, options)
       } catch (error) {
         const failure = toCacheError(error)
-        // A write that may have happened may happen again: it is the same entry.
-        const again = failure.retryable || failure.code === 'OUTCOME_UNKNOWN' || isNewRegion(failure)
-        if (!again || clock.monotonicMs() > untilMs) throw failure
+        if (clock.monotonicMs() - begunMs > patienceMs(failure)) throw failure
         const delayMs = waitMs * (0.5 + uniform(random) / 2)
         await new Promise<void>((resolve) => scheduler.after(delayMs, resolve))
       }
@@ -143,7 +142,10 @@ function rawValueOf({ codec, value }: RestoredEntry): RawValue {
   return new RawValue(codec, value)
 }
 
-/** The node that was asked has not heard of the region yet. */
-function isNewRegion({ code }: CacheError): boolean {
-  return code === 'UNKNOWN_REGION'
+/** For how long another attempt may help. */
+function patienceMs({ code, retryable }: CacheError): number {
+  // The region may be so new that the client has not heard of it.
+  if (code === 'UNKNOWN_REGION') return NEW_REGION_MS
+  // A write that may have happened may happen again: it is the same entry.
+  return retryable || code === 'OUTCOME_UNKNOWN' ? PATIENCE_MS : 0
 }
