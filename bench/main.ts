@@ -8,6 +8,7 @@ interface Bench {
 }
 
 const BENCHES: Readonly<Record<string, () => Promise<Bench>>> = {
+  backup: () => import('./backup.ts'),
   engine: () => import('./engine.ts'),
   failover: () => import('./failover.ts'),
   'hit-ratio': () => import('./hit-ratio.ts'),

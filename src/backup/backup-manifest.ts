@@ -142,7 +142,7 @@ export interface ReadDescription<T> {
 }
 
 /** @throws CacheError INVALID_ARGUMENT when there is no such object, DATA_LOSS, VERSION_MISMATCH, and as the store does */
-export async function readDescribed<T extends Described>(
+async function readDescribed<T extends Described>(
   store: BackupStore,
   object: string,
   options?: BackupCallOptions,

@@ -6,6 +6,7 @@
 
 import type { RestoredEntry, RestoreMode, RestoreTarget, WriteResult } from '../../backup/restore-run.ts'
 import type { CacheClient } from '../../client/cache-client.ts'
+import { RawValue } from '../../client/codecs/raw-value.ts'
 import type { Entry } from '../../client/entry.ts'
 import type { SetOptions } from '../../client/options.ts'
 import type { SetResult } from '../../client/write-call.ts'
@@ -15,7 +16,6 @@ import type { Version } from '../../kernel/ids.ts'
 import { type Random, uniform } from '../../kernel/random.ts'
 import type { Scheduler } from '../../kernel/scheduler.ts'
 import type { RegionRecord } from '../../topology/topology.ts'
-import { RawValue } from '../gateway/raw-value-codec.ts'
 
 export interface RestoreTargetPorts {
   readonly clock: Clock
