@@ -89,7 +89,12 @@ async function measure(options: Options): Promise<number> {
     const result = await work()
     const seconds = (performance.now() - beginMs) / 1000
     const megabytesPerSecond = round((entries * (bytes + KEY_BYTES)) / MEGABYTE / seconds)
-    rows.push({ what, seconds: round(seconds), megabytesPerSecond, entriesPerSecond: Math.round(entries / seconds) })
+    rows.push({
+      what,
+      seconds: round(seconds),
+      megabytesPerSecond,
+      entriesPerSecond: Math.round(entries / seconds),
+    })
     return result
   }
   try {
@@ -97,7 +102,9 @@ async function measure(options: Options): Promise<number> {
     {
       await using from = await start(options, firstPort, nodes, partitions)
       await time('fill it', () => fill(from, entries, bytes))
-      made = await time('create', () => resultOf<BackupManifest>(from.addresses, 'snapshot', 'create', 'bench', ...to))
+      made = await time('create', () =>
+        resultOf<BackupManifest>(from.addresses, 'snapshot', 'create', 'bench', ...to),
+      )
       const { isGood } = await time('verify', () =>
         resultOf<Verification>(from.addresses, 'snapshot', 'verify', 'bench', ...to),
       )
