@@ -68,7 +68,7 @@ describe('a cluster', () => {
     desk.cluster.restart('n1')
     desk.cluster.stalled = true
     desk.cluster.run(1000)
-    expect((await desk.reasons()).join()).toMatch(/8 of 60 partitions are being copied/)
+    expect((await desk.reasons()).join()).toMatch(/30 of 60 partitions are being copied/)
     desk.cluster.stalled = false
     desk.cluster.run()
     expect(await desk.reasons()).toEqual([])
