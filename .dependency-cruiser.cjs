@@ -11,6 +11,7 @@ const LAYERS = {
   membership: ['kernel', 'wire'],
   topology: ['kernel', 'wire'],
   rebalance: ['kernel', 'topology'],
+  jobs: ['kernel', 'topology'],
   replication: ['kernel', 'wire', 'engine', 'topology', 'rebalance'],
   snapshot: ['kernel', 'wire', 'engine', 'topology', 'rebalance', 'replication'],
   backup: ['kernel', 'wire', 'engine', 'topology', 'rebalance', 'replication', 'snapshot'],
@@ -25,6 +26,7 @@ const LAYERS = {
     'membership',
     'topology',
     'rebalance',
+    'jobs',
     'replication',
     'snapshot',
     'backup',
@@ -32,7 +34,7 @@ const LAYERS = {
     'security',
     'client',
   ],
-  config: ['kernel', 'wire', 'topology', 'observability', 'security'],
+  config: ['kernel', 'wire', 'topology', 'jobs', 'observability', 'security'],
   admin: ['kernel', 'wire', 'topology', 'observability', 'security', 'client', 'config'],
   testing: [
     'kernel',
@@ -41,6 +43,7 @@ const LAYERS = {
     'membership',
     'topology',
     'rebalance',
+    'jobs',
     'replication',
     'snapshot',
     'observability',
@@ -70,6 +73,7 @@ const COMPOSITION_ROOTS = '^src/(node/cache-node\\.ts|client/connect\\.ts|cli/)'
 const PACKAGES = {
   client: ['msgpackr', 'lz4-napi', 'lru-cache'],
   snapshot: ['lz4-napi'],
+  jobs: ['croner'],
   config: ['yaml', 'zod'],
   cli: ['commander'],
 }

@@ -42,6 +42,11 @@ const SECTIONS: Readonly<Record<string, string>> = {
   backup:
     '## `backup`\n\nWhere backups of the whole cluster lie; see [backups](backup.md). Without it `ringcache snapshot` has to be ' +
     'told with `--to`.',
+  maintenance:
+    '## `maintenance`\n\nWork that one node after the other does for the cluster at set times; see ' +
+    '[jobs](jobs.md). The cluster is given these jobs when it has none of their names; later changes are made with ' +
+    '`ringcache jobs apply`.',
+  'maintenance.tasks[]': '### `maintenance.tasks`\n\nA list with one entry or more.',
   log: '## `log`',
 }
 

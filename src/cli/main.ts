@@ -9,6 +9,7 @@ import { Command } from 'commander'
 import { CacheError } from '../kernel/errors.ts'
 import { clusterCommand } from './cluster.ts'
 import { exitCodeOf } from './exit-codes.ts'
+import { jobsCommand } from './jobs.ts'
 import { nodeCommand } from './node.ts'
 import { regionCommand } from './region.ts'
 import { snapshotCommand } from './snapshot.ts'
@@ -28,6 +29,7 @@ const program = new Command('ringcache')
   .addCommand(nodeCommand())
   .addCommand(regionCommand())
   .addCommand(snapshotCommand())
+  .addCommand(jobsCommand())
 
 try {
   await program.parseAsync()

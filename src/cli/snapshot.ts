@@ -1,6 +1,7 @@
 /** `ringcache snapshot`: what a cluster holds, written elsewhere and brought back. */
 
 import { Command } from 'commander'
+import { scheduleCommand } from './jobs.ts'
 import { backupCommands } from './snapshot-backups.ts'
 import { exportCommand } from './snapshot-export.ts'
 import { importCommand } from './snapshot-import.ts'
@@ -10,5 +11,6 @@ export function snapshotCommand(): Command {
     'Write what the cluster holds elsewhere, and bring it back.',
   )
   for (const one of backupCommands()) command.addCommand(one)
+  command.addCommand(scheduleCommand('schedule', 'backup'))
   return command.addCommand(exportCommand()).addCommand(importCommand())
 }

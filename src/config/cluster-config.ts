@@ -4,7 +4,9 @@
  */
 
 import { isLoopback } from '../kernel/address.ts'
+import type { JobDefinition } from '../topology/jobs.ts'
 import type { Durability, EvictionPolicyName, ReadKind } from '../topology/topology.ts'
+import { jobContradictions, jobsOf } from './jobs.ts'
 import { name as nameKind } from './kinds.ts'
 import { foundText, pathText } from './problems.ts'
 import { type ClusterFile, type LogLevel, REGIONS_MAX } from './schema.ts'
@@ -78,6 +80,8 @@ export interface ClusterConfig {
   /** Undefined: none are made. */
   readonly snapshots?: SnapshotConfig
   readonly backup?: BackupConfig
+  /** What the cluster is given to do by itself. */
+  readonly jobs: readonly JobDefinition[]
   readonly log: { readonly level: LogLevel }
 }
 
@@ -149,6 +153,7 @@ export function complete(file: ClusterFile): ClusterConfig {
     regions: regionsOf(file),
     ...(file.snapshots === undefined ? {} : { snapshots: snapshotsOf(file.snapshots) }),
     ...(file.backup === undefined ? {} : { backup: backupOf(file.backup) }),
+    jobs: jobsOf(file),
     log: file.log,
   }
 }
@@ -202,6 +207,7 @@ export function contradictions(file: ClusterFile): Problem[] {
     ...replicationContradictions(file),
     ...regionContradictions(file),
     ...backupContradictions(file),
+    ...jobContradictions(file),
   ]
 }
 

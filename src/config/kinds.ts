@@ -3,6 +3,7 @@
  * stand there.
  */
 
+import { isTimeZone, SCHEDULE_ALLOWED, TIME_ZONE_ALLOWED } from '../jobs/schedule.ts'
 import { type Address, parseAddress } from '../kernel/address.ts'
 import { parseBytes, parseDurationMs } from '../kernel/units.ts'
 
@@ -128,6 +129,29 @@ export const url: Kind<string> = {
   text: true,
   parse: (value) =>
     typeof value === 'string' && /^https?:\/\/[A-Za-z0-9.:[\]-]+\/?$/.test(value) ? value : undefined,
+}
+
+/** Whether it is a good one, and why not, is said in jobs.ts. */
+export const cron: Kind<string> = {
+  allowed: SCHEDULE_ALLOWED,
+  text: true,
+  parse: (value) => (typeof value === 'string' && value.trim() !== '' ? value.trim() : undefined),
+}
+
+export const timeZone: Kind<string> = {
+  allowed: TIME_ZONE_ALLOWED,
+  text: true,
+  parse: (value) => (typeof value === 'string' && isTimeZone(value) ? value : undefined),
+}
+
+/** A list of short identifiers. */
+export const names: Kind<readonly string[]> = {
+  allowed: 'a list of names, such as [sessions, pages]',
+  text: false,
+  parse: (value) =>
+    Array.isArray(value) && value.length > 0 && value.every((one) => name.parse(one) !== undefined)
+      ? (value as string[])
+      : undefined,
 }
 
 function within(value: number | undefined, min: number, max: number): number | undefined {

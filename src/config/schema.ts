@@ -9,15 +9,18 @@ import type { Durability, EvictionPolicyName } from '../topology/topology.ts'
 import {
   address,
   choice,
+  cron,
   duration,
   flag,
   folder,
   type NamedAddress,
   name,
+  names,
   objectPrefix,
   orNone,
   share,
   size,
+  timeZone,
   url,
   wholeNumber,
 } from './kinds.ts'
@@ -49,7 +52,8 @@ export interface ClusterFile {
   }
   regions: Record<string, RegionOptions>
   snapshots?: { interval: number; onStop: boolean; keep: number; bytesPerSecond: number } | undefined
-  backup?: { storage?: BackupStorage | undefined; bytesPerSecond: number } | undefined
+  backup?: Backup | undefined
+  maintenance?: Maintenance | undefined
   log: { level: LogLevel }
 }
 
@@ -60,6 +64,33 @@ interface BackupStorage {
   prefix?: string | undefined
   region?: string | undefined
   endpoint?: string | undefined
+}
+
+interface Backup extends Timing {
+  storage?: BackupStorage | undefined
+  bytesPerSecond: number
+  retention?: number | undefined
+  keep?: number | undefined
+}
+
+interface Timing {
+  schedule?: string | undefined
+  timeZone: string
+  timeLimit: number
+  startWithin: number
+}
+
+interface Maintenance extends Timing {
+  tasks: MaintenanceTask[]
+}
+
+export interface MaintenanceTask {
+  type: 'cleanup' | 'compact' | 'rebalance'
+  name?: string | undefined
+  schedule?: string | undefined
+  olderThan?: number | undefined
+  regions?: readonly string[] | undefined
+  threshold?: number | undefined
 }
 
 interface RegionOptions {
@@ -249,6 +280,28 @@ const snapshots = section({
   }),
 })
 
+/** When jobs of a section are run. */
+const timing = {
+  schedule: inherited(cron, {
+    description:
+      'When it is run: a cron expression of five fields (minute, hour, day of month, month, day of week), or six with seconds in front. One node of the cluster does each run.',
+    otherwise: 'only when somebody asks for it',
+  }),
+  timeZone: option(timeZone, {
+    description: 'Where the hours of the schedule are those of the clock on the wall.',
+    default: 'UTC',
+  }),
+  timeLimit: option(duration('1s', '7d'), {
+    description: 'A run that takes longer is ended, and has failed.',
+    default: '6h',
+  }),
+  startWithin: option(duration('1s', '7d'), {
+    description:
+      'A run that could not begin at its time, since no node was there to do it, still begins so much later; after that it is missed.',
+    default: '10m',
+  }),
+}
+
 const storage = section({
   type: required(
     choice('directory', 's3'),
@@ -278,6 +331,17 @@ const storage = section({
 })
 
 const backup = section({
+  ...timing,
+  retention: inherited(duration('1m', '3650d'), {
+    description:
+      'Backups made by the schedule that are older are removed after each new one; the newest always stays.',
+    otherwise: 'they stay, unless `keep` says otherwise',
+  }),
+  keep: inherited(wholeNumber(1, 1000), {
+    description:
+      'So many of the newest backups made by the schedule are kept, whatever their age. With `retention`, too: what either of the two keeps stays.',
+    otherwise: 'those that `retention` keeps',
+  }),
   storage: storage.optional(),
   bytesPerSecond: option(orNone(size('64kb', '64gb')), {
     description:
@@ -285,6 +349,35 @@ const backup = section({
     default: 'none',
   }),
 })
+const task = section({
+  type: required(
+    choice('cleanup', 'compact', 'rebalance'),
+    '`cleanup` removes entries that were not written for long; `compact` gives back memory of what was removed; `rebalance` moves data off nodes that hold more than their share.',
+  ),
+  name: inherited(name, {
+    description: 'How it is called by `ringcache jobs`. Needed where there are two of a type.',
+    otherwise: 'its type',
+  }),
+  schedule: inherited(cron, {
+    description: 'As `maintenance.schedule`, for this task.',
+    otherwise: 'maintenance.schedule',
+  }),
+  olderThan: inherited(duration('1s', '3650d'), {
+    description: 'With `cleanup`: entries that were not written for so long are removed.',
+    otherwise: 'required with `cleanup`',
+  }),
+  regions: inherited(names, {
+    description: 'With `cleanup`: in which regions.',
+    otherwise: 'all',
+  }),
+  threshold: inherited(share(0.01, 10), {
+    description:
+      'With `compact`: the share of dead bytes in the memory of a node above which it compacts. With `rebalance`: how much more than its share the fullest node holds before anything is moved, where 0.2 is a fifth.',
+    otherwise: '0.3 with `compact`, 0.2 with `rebalance`',
+  }),
+})
+
+const maintenance = section({ ...timing, tasks: z.array(task).min(1) })
 
 const log = section({
   level: option(choice('debug', 'info', 'warn', 'error', 'silent'), {
@@ -307,5 +400,6 @@ export const clusterSchema: z.ZodType<ClusterFile> = section({
   regions: z.preprocess((value) => value ?? {}, z.record(z.string(), region)).prefault({}),
   snapshots: snapshots.optional(),
   backup: backup.optional(),
+  maintenance: maintenance.optional(),
   log: log.prefault({}),
 })

@@ -610,6 +610,16 @@ export class Engine {
     return this.log.needsCompaction && this.log.compact(bytesMax >>> 2) > 0 && this.log.needsCompaction
   }
 
+  /** Bytes of the log that compaction would give back. */
+  get deadBytes(): number {
+    return this.log.deadBytes
+  }
+
+  /** Compacts though there is no need of it. @returns the bytes it looked at or copied; 0: nothing is to be gained */
+  compact(bytesMax: number): number {
+    return this.log.compact(bytesMax >>> 2) * 4
+  }
+
   // Inside
 
   #region(regionId: number): Region {

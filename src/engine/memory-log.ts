@@ -68,6 +68,10 @@ export class MemoryLog {
   get usedBytes(): number {
     return this.#used * this.#segmentWords * 4
   }
+  /** Bytes in use that hold no live record and never will before they are compacted. */
+  get deadBytes(): number {
+    return this.#deadWords() * 4
+  }
   get segmentCount(): number {
     return this.#used
   }

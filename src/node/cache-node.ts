@@ -39,11 +39,13 @@ import type { RegionRecord } from '../topology/topology.ts'
 import type { WritePartsReply } from '../wire/admin.ts'
 import type { Dialer } from '../wire/transport.ts'
 import { AdminService } from './admin/admin-service.ts'
+import { JobsAdmin } from './admin/jobs-admin.ts'
 import { NodeBackups } from './backup/node-backups.ts'
 import { ClusterTarget } from './backup/restore-target.ts'
 import { CompositeDialer } from './gateway/composite-dialer.ts'
 import { Gateway } from './gateway/gateway.ts'
 import { GatewayClient } from './gateway/gateway-client.ts'
+import { backupJob } from './jobs/backup-job.ts'
 import { NodeCore, type NodeStatus } from './node-core.ts'
 import type { NodeOptions } from './options.ts'
 import { stopInOrder } from './orderly-stop.ts'
@@ -175,12 +177,14 @@ export class CacheNode implements AsyncDisposable {
     const backups = backupParts(config, node, core, localDialer, adminServiceOf(protos), log, (region) =>
       admin.createRegion({ name: region.name, group: groupFor(core, region), settings: region }),
     )
+    core.jobs.register(backupJob(backups.backups.desk, config.backup?.bytesPerSecond ?? 0))
     const admin: AdminService = new AdminService({
       control: core.desk,
       nodeId,
       clock: systemClock,
       scheduler: systemScheduler,
       backups: backups.backups,
+      jobs: new JobsAdmin(core.jobs, systemClock),
     })
     const health = new HealthService()
     const server = await GrpcServer.listen(node.address, {
@@ -439,6 +443,7 @@ function nodeOptions(
     creditBytes: limits.creditBytes,
     operationsMax: limits.operationsMax,
     timeoutMaxMs: limits.timeoutMaxMs,
+    jobs: config.jobs,
     ...(config.snapshots === undefined ? {} : { snapshots: config.snapshots }),
   }
 }

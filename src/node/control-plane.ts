@@ -38,6 +38,7 @@ import { ControlLinks } from './control-links.ts'
 import { ControlSession, type ControlSessionHandler } from './control-session.ts'
 import { DeathWatch } from './death-watch.ts'
 import { DriverDuties } from './driver-duties.ts'
+import { NodeCalls } from './jobs/node-calls.ts'
 import type { Liveness } from './liveness.ts'
 import { Memories } from './memories.ts'
 import { type NodeOptions, ownAddress } from './options.ts'
@@ -87,6 +88,8 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
   readonly #duties: DriverDuties
   readonly #deaths: DeathWatch
   readonly #isAnotherNode: boolean
+  /** What jobs have done on other nodes. */
+  readonly calls: NodeCalls
   /** What nodes brought back from their snapshots. */
   readonly memories: Memories = new Memories()
   /** What this one did, once that is known. */
@@ -106,6 +109,7 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
     this.#incarnation = incarnation
     this.#ports = ports
     this.#links = new ControlLinks(options, ports, this)
+    this.calls = new NodeCalls(options.nodeId, { ...ports, linkTo: (nodeId) => this.#links.to(nodeId) })
     this.#feed = new TopologyFeed(options, {
       ...ports,
       chain: this.#chain,
@@ -255,6 +259,7 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
 
   close(): void {
     this.#closed = true
+    this.calls.close()
     this.#suggestions.close()
     this.#feed.close()
     this.#timer?.cancel()
@@ -334,6 +339,9 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
       case 'founded':
         this.#perform(this.#bootstrap?.accepted(peer.nodeId, message.clusterId))
         return
+      case 'called':
+        this.calls.answered(message, link)
+        return
       default:
         throw new CacheError('PROTOCOL_ERROR', `${message.kind} is no answer`)
     }
@@ -341,6 +349,7 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
 
   lost(link: ControlLink, error: CacheError | undefined, peer: PeerWelcome | undefined): void {
     if (peer !== undefined) this.#bootstrap?.lost(peer.nodeId)
+    this.calls.lost(link)
     this.#stir()
     const nodeId =
       peer?.nodeId ??
@@ -378,6 +387,9 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
         this.memories.heard(nodeId, incarnation, message.partitions)
         return
       }
+      case 'call':
+        this.calls.asked(message, (answer) => session.send(answer))
+        return
       case 'decided':
         this.#feed.learn(message.slot, message.value, () => {
           const link = this.#links.to(session.peer.nodeId)

@@ -6,6 +6,7 @@
 import type { Clock } from '../kernel/clock.ts'
 import type { DurableStore } from '../kernel/durable-store.ts'
 import { CacheError } from '../kernel/errors.ts'
+import type { Incarnation, NodeId } from '../kernel/ids.ts'
 import type { Log } from '../kernel/log.ts'
 import { MemoryAccount } from '../kernel/memory-account.ts'
 import { MemoryStore } from '../kernel/memory-store.ts'
@@ -24,6 +25,10 @@ import { ControlPlane } from './control-plane.ts'
 import { DataPlane } from './data-plane.ts'
 import { Gossip } from './gossip.ts'
 import { GossipLiveness } from './gossip-liveness.ts'
+import { CLEANUP, cleanupJob, cleanupShare } from './jobs/cleanup.ts'
+import { COMPACT, compactJob, compactShare } from './jobs/compact.ts'
+import { NodeJobs } from './jobs/node-jobs.ts'
+import { rebalanceJob } from './jobs/rebalance-job.ts'
 import { type NodeOptions, ownAddress } from './options.ts'
 import { PeerLink, type PeerLinkHandler } from './peer-link.ts'
 import { PeerSession, type PeerSessionPorts } from './peer-session.ts'
@@ -91,6 +96,8 @@ export class NodeCore implements PeerLinkHandler {
   readonly #liveness: GossipLiveness = new GossipLiveness()
   readonly #desk: ClusterControl
   readonly #snapshots: SnapshotKeeper | undefined
+  /** Work of the cluster that one node at a time does. */
+  readonly jobs: NodeJobs
   /** By process. */
   readonly #links = new Map<string, PeerLink>()
   readonly #sessions = new Set<ClientSession>()
@@ -151,6 +158,17 @@ export class NodeCore implements PeerLinkHandler {
       options.membership,
     )
     this.#desk = new ControlDesk(this.#control, () => this.#gossip.members())
+    this.jobs = new NodeJobs({
+      clock,
+      scheduler,
+      log,
+      self: { nodeId: options.nodeId as NodeId, incarnation: this.incarnation as Incarnation },
+      jobs: options.jobs ?? [],
+      control: this.#control,
+      isAlive: ({ nodeId, incarnation }) =>
+        incarnation === this.incarnation || this.#liveness.verdict(nodeId, incarnation) === 'alive',
+    })
+    this.#registerWork()
     this.#sessionPorts = {
       clock,
       scheduler,
@@ -259,6 +277,7 @@ export class NodeCore implements PeerLinkHandler {
    */
   drain(): boolean {
     if (this.#state === 'running') this.#state = 'draining'
+    this.jobs.stop()
     for (const session of this.#sessions) if (!session.isSettled) return false
     return true
   }
@@ -309,6 +328,7 @@ export class NodeCore implements PeerLinkHandler {
     if (this.#state === 'stopped') return
     this.#state = 'stopped'
     this.#timer?.cancel()
+    this.jobs.stop()
     this.#snapshots?.close()
     this.#plane?.close()
     for (const session of [...this.#sessions]) {
@@ -353,6 +373,20 @@ export class NodeCore implements PeerLinkHandler {
     this.#plane?.replicator.outbox.answered(this.#indexOf(link), stageId, ok)
   }
 
+  /** What jobs do by themselves; others add their own. */
+  #registerWork(): void {
+    const { clock, scheduler } = this.#ports
+    const { calls } = this.#control
+    const topology = (): Topology | undefined => this.#control.topology
+    const plane = (): DataPlane | undefined => this.#plane
+    this.jobs.serve()
+    calls.serve(CLEANUP, cleanupShare({ clock, scheduler, plane }))
+    calls.serve(COMPACT, compactShare(clock, scheduler, plane))
+    this.jobs.register(cleanupJob({ calls, topology }, clock))
+    this.jobs.register(compactJob({ calls, topology }))
+    this.jobs.register(rebalanceJob({ topology, submit: (change) => this.#control.submit(change) }))
+  }
+
   /** A newer topology: roles, links to peers and what clients know follow it. */
   #adopted(topology: Topology, encoded: Uint8Array, self: NodeIndex): void {
     const { clock, scheduler, log, uncompress } = this.#ports
@@ -379,6 +413,7 @@ export class NodeCore implements PeerLinkHandler {
     this.#watch(topology)
     for (const session of [...this.#peerSessions]) session.adopted(plane)
     for (const session of [...this.#sessions]) session.pushTopology(plane)
+    this.jobs.adopted()
   }
 
   /** Links to processes that are no part of the cluster any more. */

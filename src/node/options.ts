@@ -2,6 +2,7 @@
 
 import type { MembershipOptions } from '../membership/options.ts'
 import type { RebalanceOptions } from '../rebalance/rebalance-driver.ts'
+import type { JobDefinition } from '../topology/jobs.ts'
 import type { Durability, EvictionPolicyName, ReadKind } from '../topology/topology.ts'
 
 export interface BootstrapNode {
@@ -73,6 +74,8 @@ export interface NodeOptions {
   readonly timeoutMaxMs: number
   /** Undefined: there are no snapshots, and a process that starts holds nothing. */
   readonly snapshots?: SnapshotOptions
+  /** Jobs that the cluster is given, where it has none of that name. */
+  readonly jobs?: readonly JobDefinition[]
 }
 
 const MIB = 1024 * 1024

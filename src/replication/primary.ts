@@ -153,6 +153,36 @@ export class Primary {
     })
   }
 
+  /**
+   * Logs and removes entries of one partition that were written before `beforeMs`, a page of its index at a time, in the order of their hash.
+   * @param isWanted whether those of a region are to be looked at
+   * @param dryRun counts them and leaves them there
+   * @returns undefined when this node may not order writes of the partition now
+   */
+  removeOlder(
+    partition: number,
+    fromHash: number,
+    beforeMs: number,
+    isWanted: (regionId: number) => boolean,
+    dryRun: boolean,
+  ): { readonly nextHash: number; readonly seen: number; readonly removed: number } | undefined {
+    const { engine } = this.#ports
+    const replica = this.#ports.replica(partition)
+    if (replica?.role !== 'primary' || replica.frozen || !engine.isPrimary(partition)) return undefined
+    const entries: EntryIndex[] = []
+    const nextHash = engine.collectFrom(partition, fromHash, entries)
+    let removed = 0
+    for (const entry of entries) {
+      const regionId = engine.regionId(entry)
+      if (!isWanted(regionId) || engine.createdAtMs(entry) >= beforeMs) continue
+      removed++
+      if (dryRun) continue
+      this.#remove(entry, EffectKind.expired)
+      this.#ports.removed(regionId, 'expired')
+    }
+    return { nextHash, seen: entries.length, removed }
+  }
+
   /** Logs an entry that does nothing, with which a primary's term begins. */
   beginTerm(replica: Replica): void {
     const { clock } = this.#ports

@@ -11,6 +11,9 @@ import type { Clock } from '../kernel/clock.ts'
 import type { Scheduler, Timer } from '../kernel/scheduler.ts'
 import type { Runnable, VirtualTime } from './virtual-time.ts'
 
+/** Less is lost in the sum of times: a timer armed again and again for the rest of its delay would never see it pass. */
+const DELAY_MIN_MS = 1e-6
+
 type Phase = 'timers' | 'network' | 'turn'
 
 export class SimulatedHost implements Clock, Scheduler {
@@ -43,8 +46,8 @@ export class SimulatedHost implements Clock, Scheduler {
 
   after(delayMs: number, task: () => void): Timer {
     const armed = new HostTask(this, 'timers', task)
-    // A timer fires by the clock of its machine.
-    armed.timer = this.#time.arm(delayMs / this.#rate, armed)
+    // A timer fires by the clock of its machine, and not before time has gone on as far as the clock can tell.
+    armed.timer = this.#time.arm(delayMs > 0 ? Math.max(DELAY_MIN_MS, delayMs / this.#rate) : 0, armed)
     return armed
   }
 

@@ -9,6 +9,7 @@
 import type { Epoch } from '../kernel/ids.ts'
 import type { BrokenRules } from '../kernel/rule-switch.ts'
 import { applyToCluster, type ClusterTransform } from './apply-cluster.ts'
+import { applyToJobs, type JobTransform } from './apply-jobs.ts'
 import { applyToNodes, type NodeTransform } from './apply-nodes.ts'
 import { applyToPartitions, type PartitionTransform } from './apply-partitions.ts'
 import { isRefused, type Outcome, type Refused, refuse } from './outcome.ts'
@@ -48,6 +49,16 @@ export function applyTransform(topology: Topology, transform: Transform, broken?
     case 'Settled':
     case 'Recovered':
       return applyToPartitions(topology, transform satisfies PartitionTransform, broken)
+    case 'JobDefined':
+    case 'JobAltered':
+    case 'JobDropped':
+    case 'JobClaimed':
+    case 'JobStarted':
+    case 'JobTaken':
+    case 'JobCancelled':
+    case 'JobEnded':
+    case 'JobMissed':
+      return applyToJobs(topology, transform satisfies JobTransform)
     default:
       return applyToCluster(topology, transform satisfies ClusterTransform)
   }

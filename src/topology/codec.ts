@@ -8,6 +8,7 @@
 import { ByteReader, ByteWriter } from '../kernel/bytes.ts'
 import { CacheError } from '../kernel/errors.ts'
 import type { ClusterId, Epoch, PartitionEpoch } from '../kernel/ids.ts'
+import { readJobs, writeJobs } from './jobs-codec.ts'
 import {
   check,
   GROUPS_MAX,
@@ -56,6 +57,7 @@ export function encodeTopology(topology: Topology, audience: Audience): Uint8Arr
   writeHead(w, topology, audience)
   const whole = isWhole(topology, audience)
   for (const partition of topology.partitions) writePartition(w, partition, whole)
+  if (whole) writeTail(w, topology)
   return w.toBytes()
 }
 
@@ -111,6 +113,11 @@ export function writeHead(w: ByteWriter, topology: Topology, audience: Audience,
   w.varint(topology.partitions.length)
 }
 
+/** What follows the partitions in the record of nodes. A cluster that has no jobs has nothing there. */
+export function writeTail(w: ByteWriter, { jobs }: Topology): void {
+  if (jobs !== undefined) writeJobs(w, jobs)
+}
+
 export function writeRing(w: ByteWriter, ring: RingRecord): void {
   writeRingNodes(w, ring.nodes)
   writePlacement(w, ring.placement)
@@ -145,7 +152,8 @@ export function decodeTopology(bytes: Uint8Array): Topology {
   const partitions = readList(r, PARTITIONS_MAX, 'partitions', (reader) =>
     readPartition(reader, nodes.length, whole),
   )
-  const topology = { clusterId, clusterName, epoch, ...inner, nodes, groups, regions, partitions }
+  const jobs = whole && r.remaining > 0 ? { jobs: readJobs(r) } : {}
+  const topology = { clusterId, clusterName, epoch, ...inner, nodes, groups, regions, partitions, ...jobs }
   checkWhole(topology, whole)
   return topology
 }

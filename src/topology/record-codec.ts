@@ -8,6 +8,7 @@ import type { ByteReader, ByteWriter } from '../kernel/bytes.ts'
 import { CacheError } from '../kernel/errors.ts'
 import type { Incarnation, NodeId, RegionId } from '../kernel/ids.ts'
 import { TTL_MS_MAX } from '../wire/operations.ts'
+import type { ProcessName } from './process-name.ts'
 import type {
   Durability,
   EvictionPolicyName,
@@ -140,6 +141,15 @@ export function readNodeId(r: ByteReader): NodeId {
 
 export function readIncarnation(r: ByteReader): Incarnation {
   return r.text(64) as Incarnation
+}
+
+export function writeProcess(w: ByteWriter, process: ProcessName): void {
+  w.text(process.nodeId)
+  w.text(process.incarnation)
+}
+
+export function readProcess(r: ByteReader): ProcessName {
+  return { nodeId: readNodeId(r), incarnation: readIncarnation(r) }
 }
 
 export function readList<T>(r: ByteReader, max: number, what: string, readOne: (r: ByteReader) => T): T[] {

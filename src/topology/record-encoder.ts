@@ -7,7 +7,8 @@
  */
 
 import { ByteWriter } from '../kernel/bytes.ts'
-import { type Audience, isWhole, writeHead, writePartition, writeRing } from './codec.ts'
+import { type Audience, isWhole, writeHead, writePartition, writeRing, writeTail } from './codec.ts'
+import type { JobsRecord } from './jobs.ts'
 import type { PartitionRecord, RingRecord, Topology } from './topology.ts'
 
 export class RecordEncoder {
@@ -15,6 +16,8 @@ export class RecordEncoder {
   readonly #writer = new ByteWriter(4096)
   #ring: RingRecord | undefined
   #ringBytes: Uint8Array = new Uint8Array(0)
+  #jobs: JobsRecord | undefined
+  #tailBytes: Uint8Array = new Uint8Array(0)
   #whole = false
   #partitions: readonly PartitionRecord[] = []
   /** The record written last. */
@@ -34,6 +37,7 @@ export class RecordEncoder {
     const w = this.#writer
     writeHead(w, topology, this.#audience, whole ? this.#ringOf(topology.ring) : undefined)
     this.#writePartitions(w, topology.partitions)
+    if (whole) w.raw(this.#tailOf(topology))
     this.#bytes = w.toBytes()
     w.clear()
     return this.#bytes
@@ -58,6 +62,16 @@ export class RecordEncoder {
     }
     this.#partitions = partitions
     this.#bounds = bounds
+  }
+
+  #tailOf(topology: Topology): Uint8Array {
+    if (topology.jobs !== this.#jobs) {
+      const w = new ByteWriter(4096)
+      writeTail(w, topology)
+      this.#tailBytes = w.toBytes()
+      this.#jobs = topology.jobs
+    }
+    return this.#tailBytes
   }
 
   #ringOf(ring: RingRecord): Uint8Array {

@@ -12,6 +12,7 @@
 import type { HashKey } from '../kernel/hash.ts'
 import type { ClusterId, Epoch, Incarnation, NodeId, PartitionEpoch, RegionId } from '../kernel/ids.ts'
 import { partitionOf } from '../kernel/key.ts'
+import type { JobsRecord } from './jobs.ts'
 
 /** Position of a node in `Topology.nodes`. */
 export type NodeIndex = number
@@ -146,6 +147,8 @@ export interface Topology {
   readonly nextRegionId: number
   /** Indexed by the cluster-wide partition number. */
   readonly partitions: readonly PartitionRecord[]
+  /** Undefined: the cluster has none and had none. Clients are not told. */
+  readonly jobs?: JobsRecord
 }
 
 /** Whether a node in this state may hold roles: it is held alive and is still the process the record names. */

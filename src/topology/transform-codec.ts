@@ -8,26 +8,28 @@
 import { ByteReader, ByteWriter } from '../kernel/bytes.ts'
 import { CacheError } from '../kernel/errors.ts'
 import type { Epoch, PartitionEpoch } from '../kernel/ids.ts'
+import { readJobTransform, writeJobTransform } from './jobs-codec.ts'
 import {
   check,
   NODES_MAX,
   PARTITIONS_MAX,
   readFlag,
-  readIncarnation,
   readList,
   readNode,
   readNodeId,
+  readProcess,
   readRegion,
   readRegionId,
   readRingNodes,
   readVoter,
   writeNode,
+  writeProcess,
   writeRegion,
   writeRingNodes,
   writeVoter,
 } from './record-codec.ts'
 import type { GroupRecord } from './topology.ts'
-import type { NodeAt, PartitionAt, ProcessName, Transform } from './transforms.ts'
+import type { NodeAt, PartitionAt, Transform } from './transforms.ts'
 
 /** Changes in one list. */
 export const TRANSFORMS_MAX = 10_000
@@ -57,6 +59,15 @@ const KINDS: readonly Transform['kind'][] = [
   'RegionCreated',
   'RegionAltered',
   'RegionDropped',
+  'JobDefined',
+  'JobAltered',
+  'JobDropped',
+  'JobClaimed',
+  'JobStarted',
+  'JobTaken',
+  'JobCancelled',
+  'JobEnded',
+  'JobMissed',
 ]
 
 export function encodeTransforms(transforms: readonly Transform[]): Uint8Array {
@@ -152,6 +163,8 @@ function writeTransform(w: ByteWriter, transform: Transform): void {
     case 'RegionDropped':
       w.varint(transform.regionId)
       return
+    default:
+      writeJobTransform(w, transform)
   }
 }
 
@@ -198,6 +211,16 @@ function readTransform(r: ByteReader): Transform {
       return { kind, region: { regionId: readRegionId(r), ...readRegion(r) } }
     case 'RegionDropped':
       return { kind, regionId: readRegionId(r) }
+    case 'JobDefined':
+    case 'JobAltered':
+    case 'JobDropped':
+    case 'JobClaimed':
+    case 'JobStarted':
+    case 'JobTaken':
+    case 'JobCancelled':
+    case 'JobEnded':
+    case 'JobMissed':
+      return readJobTransform(r, kind)
     default:
       throw new CacheError(
         'PROTOCOL_ERROR',
@@ -208,15 +231,6 @@ function readTransform(r: ByteReader): Transform {
 
 function readGroup(r: ByteReader): Omit<GroupRecord, 'firstPartition'> {
   return { name: r.text(256), replicationFactor: r.varint(), partitionCount: r.varint() }
-}
-
-function writeProcess(w: ByteWriter, process: ProcessName): void {
-  w.text(process.nodeId)
-  w.text(process.incarnation)
-}
-
-function readProcess(r: ByteReader): ProcessName {
-  return { nodeId: readNodeId(r), incarnation: readIncarnation(r) }
 }
 
 function writePartitionAt(w: ByteWriter, at: PartitionAt): void {

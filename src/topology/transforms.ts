@@ -4,14 +4,12 @@
  * raises the epoch by one; `partitionEpoch` rises for each partition whose primary or in-sync set changed.
  */
 
-import type { Epoch, Incarnation, NodeId, PartitionEpoch } from '../kernel/ids.ts'
+import type { Epoch, NodeId, PartitionEpoch } from '../kernel/ids.ts'
+import type { JobDefinition, OpenRun, RunName } from './jobs.ts'
+import type { ProcessName } from './process-name.ts'
 import type { GroupRecord, NodeIndex, NodeRecord, RegionRecord, RingNode, VoterRecord } from './topology.ts'
 
-/** A process: a node's name alone may mean one that has died. */
-export interface ProcessName {
-  readonly nodeId: NodeId
-  readonly incarnation: Incarnation
-}
+export type { ProcessName } from './process-name.ts'
 
 /** A partition as the proposer knew it. */
 export interface PartitionAt {
@@ -62,3 +60,49 @@ export type Transform =
   | { readonly kind: 'RegionCreated'; readonly region: Omit<RegionRecord, 'regionId'> }
   | { readonly kind: 'RegionAltered'; readonly region: RegionRecord }
   | { readonly kind: 'RegionDropped'; readonly regionId: number }
+  /** A job there was not. Times from `sinceMs` on count. */
+  | { readonly kind: 'JobDefined'; readonly job: JobDefinition; readonly sinceMs: number }
+  /** A job is another from now on; with another schedule, times from `sinceMs` on count. */
+  | { readonly kind: 'JobAltered'; readonly job: JobDefinition; readonly sinceMs: number }
+  | { readonly kind: 'JobDropped'; readonly name: string }
+  /** A scheduled time is given to a run, the first after `after`. */
+  | {
+      readonly kind: 'JobClaimed'
+      readonly job: string
+      readonly after: number
+      readonly atMs: number
+      readonly owner: ProcessName
+      readonly startedMs: number
+    }
+  /** Somebody asked for a run; there need not be such a job. */
+  | {
+      readonly kind: 'JobStarted'
+      readonly run: Omit<OpenRun, 'attempt' | 'isCancelled' | 'isManual'>
+    }
+  /** An open run goes to another process, or begins anew in the same. */
+  | {
+      readonly kind: 'JobTaken'
+      readonly run: RunName
+      readonly attempt: number
+      readonly owner: ProcessName
+      readonly startedMs: number
+    }
+  | { readonly kind: 'JobCancelled'; readonly run: RunName }
+  | {
+      readonly kind: 'JobEnded'
+      readonly run: RunName
+      readonly attempt: number
+      readonly outcome: 'done' | 'failed' | 'cancelled'
+      readonly result: string
+      readonly endedMs: number
+    }
+  /** Scheduled times after `after`, up to `toMs`, pass without a run. */
+  | {
+      readonly kind: 'JobMissed'
+      readonly job: string
+      readonly after: number
+      readonly fromMs: number
+      readonly toMs: number
+      readonly count: number
+      readonly reason: string
+    }

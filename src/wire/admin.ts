@@ -4,6 +4,7 @@
  */
 
 import type { ErrorCode } from '../kernel/errors.ts'
+import { JOBS_METHODS, type JobsApi } from './admin-jobs.ts'
 
 export interface ProgressMessage {
   readonly state: 'idle' | 'running' | 'paused'
@@ -198,7 +199,7 @@ export interface BackupRunMessage {
 export type Nothing = Readonly<Record<never, never>>
 
 /** Each throws a CacheError when it fails. */
-export interface AdminApi {
+export interface AdminApi extends JobsApi {
   status(request: Nothing): Promise<StatusReply>
   clusterCheck(request: Nothing): Promise<ClusterCheckReply>
   clusterSafe(request: Nothing): Promise<ClusterSafeReply>
@@ -237,4 +238,5 @@ export const ADMIN_METHODS: readonly (keyof AdminApi)[] = [
   'startBackupRun',
   'getBackupRun',
   'writeParts',
+  ...JOBS_METHODS,
 ]

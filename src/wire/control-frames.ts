@@ -12,15 +12,18 @@
  * RECORD     := type(0x36) topology:blob
  * FOUND      := type(0x37) topology:blob
  * REMEMBERS  := type(0x38) count:varint (partition:varint epoch:varint sequence:uint48)*
+ * CALL       := type(0x39) call:varint topic:text timeoutMs:varint request:blob
  *
  * VOTE       := type(0xb0) kind:u8 slot:varint ballot voter:text detail
  * CONTACTED  := type(0xb2) round:varint voter:text epoch:varint accepted:varint
  * FETCHED    := type(0xb4) slot:varint value:blob
  * FETCHED_RECORD := type(0xb5) topology:blob
  * FOUNDED    := type(0xb7) clusterId:text
+ * CALLED     := type(0xb9) call:varint ok:u8 reply:blob
  * ballot     := round:varint proposer:text
  * ```
  * REMEMBERS tells what a process loaded from its snapshot; a later one takes its place.
+ * CALL asks for work that a job needs done there; its request and reply are JSON, and after an error the reply is that.
  * `slot` is the epoch that is being decided. Values are opaque here (topology/register/value.ts).
  */
 
@@ -112,8 +115,17 @@ export type ControlMessage =
   | { readonly kind: 'contacted'; readonly contacted: Contacted }
   | { readonly kind: 'founded'; readonly clusterId: string }
   | { readonly kind: 'remembers'; readonly partitions: readonly Remembered[] }
+  | {
+      readonly kind: 'call'
+      readonly call: number
+      readonly topic: string
+      readonly timeoutMs: number
+      readonly request: Uint8Array
+    }
+  | { readonly kind: 'called'; readonly call: number; readonly ok: boolean; readonly reply: Uint8Array }
 
 const NAME_BYTES_MAX = 1024
+const TOPIC_BYTES_MAX = 256
 
 export function encodeControl(message: ControlMessage): Uint8Array {
   const w = new ByteWriter(sizeHint(message))
@@ -180,6 +192,19 @@ export function encodeControl(message: ControlMessage): Uint8Array {
         w.uint48(sequence)
       }
       break
+    case 'call':
+      beginFrame(w, FrameType.call)
+      w.varint(message.call)
+      w.text(message.topic)
+      w.varint(message.timeoutMs)
+      w.blob(message.request)
+      break
+    case 'called':
+      beginFrame(w, FrameType.called)
+      w.varint(message.call)
+      w.uint8(message.ok ? 1 : 0)
+      w.blob(message.reply)
+      break
   }
   return finishFrame(w)
 }
@@ -235,6 +260,16 @@ function readMessage(type: number, r: ByteReader): ControlMessage {
       return { kind: 'founded', clusterId: r.text(64) }
     case FrameType.remembers:
       return { kind: 'remembers', partitions: readRemembered(r) }
+    case FrameType.call:
+      return {
+        kind: 'call',
+        call: r.varint(),
+        topic: r.text(TOPIC_BYTES_MAX),
+        timeoutMs: r.varint(),
+        request: r.blob(),
+      }
+    case FrameType.called:
+      return { kind: 'called', call: r.varint(), ok: readFlag(r), reply: r.blob() }
     default:
       throw new CacheError('PROTOCOL_ERROR', `frame type 0x${type.toString(16)} on the lane control`)
   }
@@ -302,14 +337,20 @@ function readVote(r: ByteReader): Vote {
 }
 
 function readAccepted(r: ByteReader): AcceptedValue | undefined {
+  return readFlag(r) ? { ballot: readBallot(r), value: r.blob() } : undefined
+}
+
+function readFlag(r: ByteReader): boolean {
   const flag = r.uint8()
-  if (flag > 1) throw new CacheError('PROTOCOL_ERROR', 'a vote is malformed')
-  return flag === 0 ? undefined : { ballot: readBallot(r), value: r.blob() }
+  if (flag > 1) throw new CacheError('PROTOCOL_ERROR', 'a flag of a control frame is malformed')
+  return flag === 1
 }
 
 function sizeHint(message: ControlMessage): number {
   if ('value' in message) return 256 + message.value.length
   if ('topology' in message) return 64 + message.topology.length
+  if ('request' in message) return 320 + message.request.length
+  if ('reply' in message) return 64 + message.reply.length
   if ('change' in message) return 64 + message.change.length
   if ('partitions' in message) return 64 + 16 * message.partitions.length
   return 256

@@ -63,6 +63,7 @@ export const FrameType = {
   record: 0x36,
   found: 0x37,
   remembers: 0x38,
+  call: 0x39,
 
   gossipPing: 0x40,
   gossipPingRequest: 0x41,
@@ -92,6 +93,7 @@ export const FrameType = {
   fetched: 0xb4,
   fetchedRecord: 0xb5,
   founded: 0xb7,
+  called: 0xb9,
 
   gossipAck: 0xc0,
   gossipNack: 0xc1,

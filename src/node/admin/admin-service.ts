@@ -22,6 +22,7 @@ import {
 import type { NodeAt, Transform } from '../../topology/transforms.ts'
 import { isBlocked, lacksValidSet } from '../../topology/validity.ts'
 import type * as api from '../../wire/admin.ts'
+import type * as jobs from '../../wire/admin-jobs.ts'
 import type { ClusterControl } from '../cluster-control.ts'
 import { DEFAULT_REGION } from '../options.ts'
 import { withSettings } from './region-settings.ts'
@@ -32,6 +33,7 @@ export interface AdminPorts {
   readonly nodeId: string
   readonly clock: Clock
   readonly scheduler: Scheduler
+  readonly jobs: jobs.JobsApi
   /** Undefined: this node makes no backups. */
   readonly backups?: BackupCalls
 }
@@ -262,6 +264,30 @@ export class AdminService implements api.AdminApi {
     const { backups } = this.#ports
     if (backups === undefined) throw new CacheError('UNSUPPORTED', 'this node makes no backups')
     return backups
+  }
+
+  listJobs(request: api.Nothing): Promise<jobs.ListJobsReply> {
+    return this.#ports.jobs.listJobs(request)
+  }
+
+  runJob(request: jobs.RunJobRequest): Promise<jobs.RunJobReply> {
+    return this.#ports.jobs.runJob(request)
+  }
+
+  cancelJob(request: jobs.JobRequest): Promise<api.Nothing> {
+    return this.#ports.jobs.cancelJob(request)
+  }
+
+  jobHistory(request: jobs.JobHistoryRequest): Promise<jobs.JobHistoryReply> {
+    return this.#ports.jobs.jobHistory(request)
+  }
+
+  setJob(request: jobs.SetJobRequest): Promise<api.Nothing> {
+    return this.#ports.jobs.setJob(request)
+  }
+
+  dropJob(request: jobs.JobRequest): Promise<api.Nothing> {
+    return this.#ports.jobs.dropJob(request)
   }
 
   /** What is under way is given up, and what was moved moves back. */

@@ -77,8 +77,34 @@ describe('a valid file', () => {
           minInSync: 1,
         },
       ],
+      jobs: [],
       log: { level: 'info' },
     })
+  })
+
+  it('gives the cluster the jobs of its maintenance', () => {
+    const { jobs } = accepted(`
+regions: { sessions: {} }
+maintenance:
+  schedule: '0 * * * *'
+  timeZone: Europe/Berlin
+  tasks:
+    - { type: cleanup, olderThan: 7d, regions: [sessions] }
+    - { type: compact, schedule: '@daily' }
+    - { type: rebalance, name: level, threshold: 0.5 }
+`)
+    const timing = { timeZone: 'Europe/Berlin', timeLimitMs: 6 * 3_600_000, startWithinMs: 600_000 }
+    expect(jobs).toEqual([
+      {
+        ...timing,
+        name: 'cleanup',
+        kind: 'cleanup',
+        schedule: '0 * * * *',
+        spec: '{"olderThanMs":604800000,"regions":["sessions"]}',
+      },
+      { ...timing, name: 'compact', kind: 'compact', schedule: '@daily', spec: '{"threshold":0.3}' },
+      { ...timing, name: 'level', kind: 'rebalance', schedule: '0 * * * *', spec: '{"threshold":0.5}' },
+    ])
   })
 
   it('is the cluster.yaml of the project', () => {
@@ -244,7 +270,7 @@ describe('a mistake', () => {
       'an unknown option that resembles none',
       'cluster: {}',
       '5:1',
-      'cluster is not an option. Allowed here: name, nodes, insecure, replication, memory, limits, regions, snapshots, backup, log',
+      'cluster is not an option. Allowed here: name, nodes, insecure, replication, memory, limits, regions, snapshots, backup, maintenance, log',
     ],
     [
       'an unknown option of a region',
@@ -298,6 +324,48 @@ describe('a mistake', () => {
       'memory: { limit: 128mb }\nreplication: { backlog: 65mb }',
       '6:25',
       'replication.backlog is 68157440, but that is over half',
+    ],
+    [
+      'a schedule that is none',
+      "maintenance:\n  schedule: '61 * * * *'\n  tasks: [{ type: compact }]",
+      '6:13',
+      'maintenance.schedule: "61 * * * *" is no schedule (CronPattern: Invalid value for minute: 61); use a cron expression of five fields',
+    ],
+    [
+      'a schedule of a task with too few fields',
+      "maintenance: { tasks: [{ type: compact, schedule: '* * *' }] }",
+      '5:51',
+      'maintenance.tasks[0].schedule: "* * *" is no schedule (it has not five or six fields)',
+    ],
+    [
+      'a time zone that there is not',
+      'maintenance: { timeZone: Mars, tasks: [{ type: compact }] }',
+      '5:26',
+      'maintenance.timeZone is "Mars"; allowed: UTC, or a name of the IANA database such as Europe/Berlin',
+    ],
+    [
+      'a cleanup that does not say of what',
+      'maintenance: { tasks: [{ type: cleanup }] }',
+      '5:24',
+      'maintenance.tasks[0] is a cleanup, which needs olderThan, such as 7d',
+    ],
+    [
+      'an option of another task',
+      'maintenance: { tasks: [{ type: compact, olderThan: 7d }] }',
+      '5:52',
+      'a compact has no such option',
+    ],
+    [
+      'two tasks of one name',
+      'maintenance: { tasks: [{ type: compact }, { type: compact }] }',
+      '5:51',
+      'maintenance.tasks[1].name is "compact", but another job has this name already',
+    ],
+    [
+      'a cleanup of a region that is not there',
+      'maintenance: { tasks: [{ type: cleanup, olderThan: 7d, regions: [a] }] }',
+      '5:65',
+      'is "a", but there is no such region in this file',
     ],
     [
       'a level that is none',

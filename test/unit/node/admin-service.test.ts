@@ -40,6 +40,7 @@ class Desk {
       nodeId: 'n0',
       clock: time,
       scheduler: time,
+      jobs: undefined as never,
     })
   }
 

@@ -2,10 +2,25 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { Epoch } from '../../../src/kernel/ids.ts'
 import { encodeTopology } from '../../../src/topology/codec.ts'
+import { NO_JOBS } from '../../../src/topology/jobs.ts'
 import { RecordEncoder } from '../../../src/topology/record-encoder.ts'
 import type { Topology } from '../../../src/topology/topology.ts'
 import { makeTopology, withPartition } from '../../support/topologies.ts'
 
+const JOB = {
+  name: 'backup',
+  kind: 'backup',
+  schedule: '@daily',
+  timeZone: 'UTC',
+  timeLimitMs: 1000,
+  startWithinMs: 1000,
+  spec: '{}',
+  accountedMs: 1_700_000_000_000,
+  busyUntilMs: 0,
+  doneCount: 0,
+  failedCount: 0,
+  missedCount: 0,
+}
 const PARTITIONS = 24
 const FIRST = makeTopology({ nodes: 4, partitions: PARTITIONS })
 
@@ -21,6 +36,9 @@ const STEPS: readonly ((topology: Topology, p: number) => Topology)[] = [
   (topology, p) => ({ ...topology, partitions: topology.partitions.slice(0, Math.max(1, p)) }),
   (topology) => ({ ...topology, partitions: [...topology.partitions, ...FIRST.partitions].slice(0, 60) }),
   (topology) => ({ ...topology, hashKey: topology.hashKey === undefined ? FIRST.hashKey : undefined }),
+  // What follows the partitions.
+  (topology, p) => ({ ...topology, jobs: { ...NO_JOBS, jobs: [{ ...JOB, name: 'j'.repeat(p + 1) }] } }),
+  (topology) => (topology.jobs === undefined ? topology : { ...topology, jobs: NO_JOBS }),
   () => FIRST,
 ]
 
