@@ -62,6 +62,17 @@ describe('a backup folder', () => {
     expect(readdirSync(join(folder, '.partial'))).toEqual(['new'])
   })
 
+  it('loses no object that is stored while others of its folder are removed', async () => {
+    const [one, other] = [await open(), await open()]
+    for (let round = 0; round < 60; round++) {
+      await one.put(`a/b/old-${round}`, pieces(10))
+      await Promise.all([one.delete([`a/b/old-${round}`]), other.put(`a/b/new-${round}`, pieces(10))])
+      expect(await whole(other.get(`a/b/new-${round}`))).toHaveLength(10)
+      await other.delete([`a/b/new-${round}`])
+    }
+    expect(existsSync(join(folder, 'a'))).toBe(false)
+  })
+
   it('says what is wrong with a place that is no folder', async () => {
     writeFileSync(join(folder, 'file'), 'x')
     await expect(DirectoryStore.open({ path: join(folder, 'file') })).rejects.toMatchObject({

@@ -9,7 +9,7 @@
 
 import { randomUUID } from 'node:crypto'
 import { constants } from 'node:fs'
-import { access, type FileHandle, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises'
+import { access, type FileHandle, mkdir, open, readdir, rename, rm, rmdir, stat } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { CacheError, throwIfAborted } from '../../kernel/errors.ts'
 import { checkObjectName } from '../../kernel/object-name.ts'
@@ -29,6 +29,7 @@ export interface DirectoryStoreOptions {
 const TIMEOUT_MS = 30_000
 const PIECE_BYTES = 256 * 1024
 const PARTIAL = '.partial'
+const MOVES_MAX = 5
 const PARTIAL_KEPT_MS = 24 * 3_600_000
 
 export class DirectoryStore implements BackupStore {
@@ -80,8 +81,7 @@ export class DirectoryStore implements BackupStore {
         await opened.sync()
         await opened.close()
         file = undefined
-        await mkdir(dirname(place), { recursive: true })
-        await rename(partial, place)
+        await moveTo(place, partial)
         await syncFolder(dirname(place))
       })
     } catch (error) {
@@ -167,10 +167,12 @@ export class DirectoryStore implements BackupStore {
     const folders = new Set(names.map((name) => dirname(name)).filter((folder) => folder !== '.'))
     for (const folder of folders) {
       for (let at = folder; at !== '.'; at = dirname(at)) {
-        const path = join(this.where, at)
-        const left = await readdir(path).catch(() => ['?'])
-        if (left.length > 0) break
-        await rm(path, { recursive: true, force: true })
+        // It says no to a folder in which something is, whoever has just put it there.
+        const isGone = await rmdir(join(this.where, at)).then(
+          () => true,
+          () => false,
+        )
+        if (!isGone) break
       }
     }
   }
@@ -224,6 +226,18 @@ export class DirectoryStore implements BackupStore {
         })
       default:
         return new CacheError('INTERNAL', `${failed}: ${message}`, { cause: error })
+    }
+  }
+}
+
+/** Another process may remove the folder, for it is empty still, between its making and the renaming. */
+async function moveTo(place: string, partial: string): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      await mkdir(dirname(place), { recursive: true })
+      return await rename(partial, place)
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || attempt === MOVES_MAX) throw error
     }
   }
 }
