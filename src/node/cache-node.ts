@@ -66,6 +66,7 @@ export interface CacheNodeOptions {
 const START_CHECK_MS = 25
 const STATE_CHECK_MS = 500
 const CLOSE_TIMEOUT_MS = 5_000
+const RELEASE_MS = 1_000
 /** Streams of another node: four lanes, and as many again while a broken one has not been noticed. */
 const STREAMS_PER_PEER = 8
 /** Others may join. */
@@ -267,10 +268,21 @@ export class CacheNode implements AsyncDisposable {
     this.#core.close()
     await this.#server.close(Math.max(0, Math.min(500, deadlineMs - systemClock.monotonicMs())))
     this.#dialer.close()
+    await this.#snapshotsClosed()
     await this.#store.close().catch((error: unknown) => {
       this.#log.warn('the data directory could not be closed', { reason: toCacheError(error).message })
     })
     this.#log.info('stopped')
+  }
+
+  /** A disk that hangs is not waited for. */
+  async #snapshotsClosed(): Promise<void> {
+    let timer: Timer | undefined
+    const over = new Promise<void>((resolve) => {
+      timer = systemScheduler.after(RELEASE_MS, resolve)
+    })
+    await Promise.race([this.#core.released, over])
+    timer?.cancel()
   }
 
   #report(): void {

@@ -83,12 +83,12 @@ export class DriverDuties {
   }
 
   #recovered(topology: Topology, nowMs: number): Transform | undefined {
+    this.#memories.keep(topology)
     if (this.#options.onMajorityLoss === 'block') return undefined
     const partitions: NodeAt[] = []
     const lacking = new Set<number>()
     const primaries = new Array<number>(topology.nodes.length).fill(0)
     for (const { primary } of topology.partitions) primaries[primary] = (primaries[primary] ?? 0) + 1
-    this.#memories.keep(topology)
     let rememberMs: number | undefined
     topology.partitions.forEach((partition, p) => {
       if (!lacksValidSet(topology, partition)) return

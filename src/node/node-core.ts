@@ -98,6 +98,7 @@ export class NodeCore implements PeerLinkHandler {
   readonly #snapshots: SnapshotKeeper | undefined
   /** Work of the cluster that one node at a time does. */
   readonly jobs: NodeJobs
+  #released: Promise<void> = Promise.resolve()
   /** By process. */
   readonly #links = new Map<string, PeerLink>()
   readonly #sessions = new Set<ClientSession>()
@@ -317,6 +318,11 @@ export class NodeCore implements PeerLinkHandler {
     while (isAwaited()) await new Promise<void>((resolve) => scheduler.after(LEAVE_CHECK_MS, resolve))
   }
 
+  /** After `close`: once another process may use this one's disk, but for what was passed in open. */
+  get released(): Promise<void> {
+    return this.#released
+  }
+
   close(): void {
     this.#stopServing()
     this.#gossip.close()
@@ -329,7 +335,7 @@ export class NodeCore implements PeerLinkHandler {
     this.#state = 'stopped'
     this.#timer?.cancel()
     this.jobs.stop()
-    this.#snapshots?.close()
+    this.#released = this.#snapshots?.close() ?? this.#released
     this.#plane?.close()
     for (const session of [...this.#sessions]) {
       session.goAway()

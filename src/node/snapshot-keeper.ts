@@ -8,11 +8,12 @@
  * - The node asks for a role from `running` on: what it brings back is there by then, and no role is touched by loading.
  * - An interval in which nothing changed writes nothing. So does a node that has yet to be given what it brought back: its newest
  *   snapshot has more than it holds.
- * - An error costs this snapshot, never service; it is logged once until it changes or is over.
+ * - An error costs this snapshot, never service; it is logged once until it changes or is over. So does a disk that hangs: neither
+ *   the start nor the stop waits for it.
  */
 
 import type { Clock } from '../kernel/clock.ts'
-import { toCacheError } from '../kernel/errors.ts'
+import { CacheError, toCacheError } from '../kernel/errors.ts'
 import type { Log } from '../kernel/log.ts'
 import { type Random, uniform } from '../kernel/random.ts'
 import type { Scheduler, Timer } from '../kernel/scheduler.ts'
@@ -56,6 +57,10 @@ export interface SnapshotStatus {
   readonly failure: string | undefined
 }
 
+/** For opening the store. With the time for loading (warm-start.ts) less than the others wait before they replace a node. */
+const OPEN_MS = 8000
+/** From the end of one snapshot to the next, however long it took. */
+const PAUSE_MIN_MS = 500
 /** While the node serves, before it stops. */
 const SAVE_MS = 2500
 /** While its clients wait. */
@@ -67,6 +72,10 @@ export class SnapshotKeeper {
   readonly #options: SnapshotOptions
   readonly #ports: SnapshotKeeperPorts
   #library: SnapshotLibrary | undefined
+  #opening: Promise<void> | undefined
+  /** What was brought back was damaged: nothing is to build on that. */
+  #startsAnew = false
+  #isHeldBack = false
   #state: SnapshotStatus['state'] = 'opening'
   #isStarted = false
   #failure: string | undefined
@@ -111,8 +120,7 @@ export class SnapshotKeeper {
   /** Before a stop, while the node serves. */
   async save(): Promise<void> {
     if (!this.#options.onStop || this.#state !== 'running') return
-    await this.#cancel()
-    await this.#within(SAVE_MS)
+    await this.#within(SAVE_MS, () => this.#cancel())
   }
 
   /** Before a stop, when nothing changes any more but what the others order. */
@@ -121,30 +129,27 @@ export class SnapshotKeeper {
     await this.#within(SAVE_REST_MS)
   }
 
-  close(): void {
+  /** @returns once another process, or this one, may open the store */
+  async close(): Promise<void> {
     if (this.#state === 'closed') return
     this.#state = 'closed'
     this.#timer?.cancel()
     this.#tellTimer?.cancel()
     this.#abort.abort()
-    this.#library?.close().catch(() => {})
+    await this.#library?.close().catch(() => {})
   }
 
   async #begin(hasRole: boolean): Promise<void> {
     try {
-      await this.#open()
+      await this.#openSoon()
       const plane = this.#ports.plane()
       if (!hasRole && plane !== undefined && this.#library !== undefined) {
         this.#become('loading')
         const { engine, replicator } = plane
         const { topology, memory } = plane
-        const ports = { ...this.#ports, library: this.#library, engine, memory }
-        await warmStart(
-          topology,
-          this.#ports.nodeId,
-          { ...ports, roles: replicator.roles },
-          this.#abort.signal,
-        )
+        const ports = { ...this.#ports, library: this.#library, engine, memory, roles: replicator.roles }
+        const isGood = await warmStart(topology, this.#ports.nodeId, ports, this.#abort.signal)
+        this.#startsAnew = !isGood
       }
     } catch (error) {
       this.#failed(error)
@@ -157,6 +162,24 @@ export class SnapshotKeeper {
 
   #become(state: SnapshotStatus['state']): void {
     if (this.#state !== 'closed') this.#state = state
+  }
+
+  /** Opens the store, but does not wait for long. */
+  async #openSoon(): Promise<void> {
+    if (this.#library !== undefined) return
+    this.#opening ??= this.#open().finally(() => {
+      this.#opening = undefined
+    })
+    let timer: Timer | undefined
+    const isOver = new Promise<never>((_, reject) => {
+      const error = new CacheError('STORAGE_FAILED', 'the snapshots can not be opened: does their disk hang?')
+      timer = this.#ports.scheduler.after(OPEN_MS, () => reject(error))
+    })
+    try {
+      await Promise.race([this.#opening, isOver])
+    } finally {
+      timer?.cancel()
+    }
   }
 
   async #open(): Promise<void> {
@@ -174,11 +197,15 @@ export class SnapshotKeeper {
 
   #arm(delayMs: number): void {
     if (this.#state !== 'running') return
+    const { clock, scheduler } = this.#ports
     this.#timer?.cancel()
-    this.#timer = this.#ports.scheduler.after(delayMs, () => {
-      this.#arm(this.#options.intervalMs)
-      // It says itself what fails.
-      if (this.#writing === undefined) void this.#write(this.#options.bytesPerSecond)
+    this.#timer = scheduler.after(delayMs, () => {
+      const begunMs = clock.monotonicMs()
+      const { intervalMs, bytesPerSecond } = this.#options
+      // It says itself what fails. What took longer than an interval is followed by the next at once.
+      void this.#write(bytesPerSecond).then(() =>
+        this.#arm(Math.max(PAUSE_MIN_MS, begunMs + intervalMs - clock.monotonicMs())),
+      )
     })
   }
 
@@ -200,24 +227,32 @@ export class SnapshotKeeper {
     this.#abort = new AbortController()
   }
 
-  /** Writes without a limit of rate, for so long at most. */
-  async #within(limitMs: number): Promise<void> {
+  /** Writes without a limit of rate, for so long at most, what has to be done before included. */
+  async #within(limitMs: number, before: () => Promise<void> = async () => {}): Promise<void> {
     const { scheduler, log } = this.#ports
+    let isOver = false
     let timer: Timer | undefined
-    const isOver = new Promise<'over'>((resolve) => {
-      timer = scheduler.after(limitMs, () => resolve('over'))
+    const over = new Promise<void>((resolve) => {
+      timer = scheduler.after(limitMs, () => {
+        isOver = true
+        resolve()
+      })
     })
-    const end = await Promise.race([this.#write(0), isOver])
+    const work = async (): Promise<void> => {
+      await before()
+      if (!isOver) await this.#write(0, true)
+    }
+    await Promise.race([work(), over])
     timer?.cancel()
-    if (end !== 'over') return
+    if (!isOver) return
     this.#abort.abort()
     log.warn('the last snapshot before the stop takes too long and is left out', { limitMs })
   }
 
-  /** @returns whether what the node holds is on the disk */
-  #write(bytesPerSecond: number): Promise<boolean> {
+  /** @param isLast nothing but the snapshot is seen to. @returns whether what the node holds is on the disk; it never fails */
+  #write(bytesPerSecond: number, isLast = false): Promise<boolean> {
     const { signal } = this.#abort
-    this.#writing ??= this.#create(bytesPerSecond, signal)
+    this.#writing ??= this.#create(bytesPerSecond, isLast, signal)
       .catch((error: unknown) => {
         if (!signal.aborted) this.#failed(error)
         return false
@@ -228,25 +263,40 @@ export class SnapshotKeeper {
     return this.#writing
   }
 
-  async #create(bytesPerSecond: number, signal: AbortSignal): Promise<boolean> {
+  async #create(bytesPerSecond: number, isLast: boolean, signal: AbortSignal): Promise<boolean> {
     const { nodeId, log, clock } = this.#ports
     const plane = this.#ports.plane()
-    if (this.#library === undefined) await this.#open()
+    await this.#openSoon()
     const library = this.#library
-    if (library === undefined || plane === undefined || plane.replicator.roles.loaded.size > 0) return false
+    if (library === undefined || plane === undefined || this.#mustWait(plane)) return false
+    if (!isLast) await library.tidy()
     const source = sourceOf(plane)
     const content = contentOf(source)
     if (content === this.#content || content === '') return this.#recovered()
     const begunMs = clock.monotonicMs()
     const { clusterId } = plane
-    const manifest = await library.create({ clusterId, node: nodeId, source, bytesPerSecond, signal })
+    const kind = this.#startsAnew ? 'full' : 'incremental'
+    const manifest = await library.create({ clusterId, node: nodeId, source, kind, bytesPerSecond, signal })
     this.#last = manifest
+    this.#startsAnew = false
     this.#content = manifest.skipped.length === 0 ? content : ''
-    const { id, kind, entries, writtenEntries, storedBytes } = manifest
+    const { id, entries, writtenEntries, storedBytes } = manifest
     const ms = Math.round(clock.monotonicMs() - begunMs)
-    log.info('snapshot', { id, kind, entries, writtenEntries, storedBytes, ms })
-    await library.prune({ keep: keptOf(library.list(), this.#options.keepFulls) })
+    log.info('snapshot', { id, kind: manifest.kind, entries, writtenEntries, storedBytes, ms })
+    if (!isLast) await library.prune({ keep: keptOf(library.list(), this.#options.keepFulls) })
     return this.#recovered()
+  }
+
+  /** A new snapshot would lack what the node has yet to be given, and in time take the place of the one that has it. */
+  #mustWait({ replicator }: DataPlane): boolean {
+    const partitions = replicator.roles.loaded.size
+    const isHeldBack = partitions > 0
+    if (isHeldBack && !this.#isHeldBack)
+      this.#ports.log.info('no snapshot while the node has no role yet in what it brought back', {
+        partitions,
+      })
+    this.#isHeldBack = isHeldBack
+    return isHeldBack
   }
 
   #recovered(): true {

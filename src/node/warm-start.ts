@@ -4,12 +4,12 @@
  * - What is loaded is memory nobody vouches for: as a learner it keeps what equals the primary's and takes the rest. It is never served
  *   from before that, unless the partition starts over with it (docs/protocol.md, "Losing too much of a partition").
  * - Each partition comes from the newest snapshot that has it and is whole; damage costs a partition its newest state, or all of it.
- * - It ends after `LOAD_MS`, and where memory runs short: what is loaded by then counts.
+ * - It ends after `LOAD_MS`, even if the disk hangs, and where memory runs short: what is loaded by then counts.
  */
 
 import type { Engine } from '../engine/engine.ts'
 import type { Clock } from '../kernel/clock.ts'
-import { type CacheError, toCacheError } from '../kernel/errors.ts'
+import { CacheError, toCacheError } from '../kernel/errors.ts'
 import type { Log } from '../kernel/log.ts'
 import type { MemoryAccount } from '../kernel/memory-account.ts'
 import type { Scheduler } from '../kernel/scheduler.ts'
@@ -35,13 +35,13 @@ export interface WarmStartPorts {
   readonly log: Log
 }
 
-/** Settles when no more is to be loaded; it never fails. */
+/** Settles when no more is to be loaded; it never fails. @returns whether all that was found could be read */
 export async function warmStart(
   topology: Topology,
   nodeId: string,
   ports: WarmStartPorts,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<boolean> {
   const { library, clock, scheduler, log } = ports
   const snapshots = library.list().filter(({ clusterId }) => clusterId === topology.clusterId)
   if (snapshots.length === 0) {
@@ -53,7 +53,7 @@ export async function warmStart(
         ofOtherClusters: others,
         unusable,
       })
-    return
+    return true
   }
   const abort = new AbortController()
   const stop = (): void => abort.abort()
@@ -68,15 +68,17 @@ export async function warmStart(
   await Promise.all(Array.from({ length: LOADS_AT_ONCE }, loadOn))
   timer.cancel()
   signal.removeEventListener('abort', stop)
-  const { partitions, entries, expired, failed } = loader
+  const { partitions, entries, expired, ofUnknownRegions, failed } = loader
   log.info('loaded from snapshots', {
     newest: snapshots.at(-1)?.id,
     partitions,
     entries,
     expired,
+    ofUnknownRegions,
     failed,
     ms: Math.round(clock.monotonicMs() - begunMs),
   })
+  return !loader.foundDamage
 }
 
 class Loader {
@@ -87,6 +89,8 @@ class Loader {
   partitions = 0
   entries = 0
   expired = 0
+  ofUnknownRegions = 0
+  foundDamage = false
   /** Partitions that are in a snapshot and could not be read from any. */
   failed = 0
 
@@ -109,6 +113,7 @@ class Loader {
       const error = await this.#loadFrom(id, partition)
       if (error === undefined) return true
       if (error.code === 'ABORTED' || error.code === 'OVERLOADED') continue
+      this.foundDamage = true
       if (this.failed < WARNINGS_MAX)
         log.warn('a partition can not be loaded from a snapshot', {
           partition,
@@ -124,10 +129,10 @@ class Loader {
     const { library, engine, roles, clock } = this.#ports
     if (!roles.beginLoading(partition)) return undefined
     try {
-      const read = await library.loadInto(id, partition, engine, {
-        nowMs: clock.wallMs(),
-        signal: this.#signal,
-      })
+      const read = await unlessAborted(
+        library.loadInto(id, partition, engine, { nowMs: clock.wallMs(), signal: this.#signal }),
+        this.#signal,
+      )
       if (read === undefined) {
         roles.endLoading(partition, undefined)
         return undefined
@@ -137,6 +142,7 @@ class Loader {
       this.partitions++
       this.entries += read.loaded
       this.expired += read.expired
+      this.ofUnknownRegions += read.ofUnknownRegions
       return undefined
     } catch (error) {
       roles.endLoading(partition, undefined)
@@ -157,4 +163,19 @@ function partitionsOf(topology: Topology, nodeId: string): number[] {
       wanted[partition]?.some((node) => own.has(node)) === true
     return isHeld ? [partition] : []
   })
+}
+
+/** A disk that hangs is not waited for: what it says later comes to nothing. */
+async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  let abort = (): void => {}
+  const aborted = new Promise<never>((_, reject) => {
+    abort = (): void => reject(new CacheError('ABORTED', 'it takes too long'))
+    if (signal.aborted) abort()
+    else signal.addEventListener('abort', abort)
+  })
+  try {
+    return await Promise.race([work, aborted])
+  } finally {
+    signal.removeEventListener('abort', abort)
+  }
 }

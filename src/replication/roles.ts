@@ -95,6 +95,10 @@ export class Roles {
 
   /** What was loaded of partitions, and nothing has touched since. */
   get loaded(): ReadonlyMap<number, LoadedEnd> {
+    for (const partition of this.#loaded.keys()) {
+      const replica = this.replicas[partition]
+      if (replica !== undefined && !isUntouched(replica)) this.#loaded.delete(partition)
+    }
     return this.#loaded
   }
 

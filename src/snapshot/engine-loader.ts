@@ -2,11 +2,11 @@
  * Puts a partition of a snapshot into an engine: entries with their versions, expiry, tags, codec and creation time, as they were.
  *
  * Where the engine has an entry of the key already, the snapshot's takes its place. When reading fails, what was loaded stays
- * in the engine: drop the partition.
+ * in the engine: drop the partition. Once its signal is given nothing is put there any more, however late the disk answers.
  */
 
 import { type Engine, EntryDraft, INLINE_VALUE_BYTES_MAX } from '../engine/engine.ts'
-import { CacheError } from '../kernel/errors.ts'
+import { CacheError, throwIfAborted } from '../kernel/errors.ts'
 import { fillDraft } from '../replication/effect-draft.ts'
 import type { StoredEntry } from './entry-record.ts'
 import type { EntrySink } from './partition-reader.ts'
@@ -14,18 +14,20 @@ import type { EntrySink } from './partition-reader.ts'
 export class EngineLoader implements EntrySink {
   readonly #engine: Engine
   readonly #partition: number
+  readonly #signal: AbortSignal | undefined
   readonly #draft: EntryDraft = new EntryDraft()
   loaded = 0
   /** Entries of regions that the engine does not know. */
   ofUnknownRegions = 0
 
   /** The engine has the partition, and the regions whose entries are to be loaded. */
-  constructor(engine: Engine, partition: number) {
+  constructor(engine: Engine, partition: number, signal?: AbortSignal) {
     this.#engine = engine
     this.#partition = partition
+    this.#signal = signal
   }
 
-  /** @throws CacheError OVERLOADED when the memory is full */
+  /** @throws CacheError OVERLOADED when the memory is full, ABORTED */
   small(entry: StoredEntry): void {
     if (this.#prepare(entry)) this.#put()
   }
@@ -51,6 +53,7 @@ export class EngineLoader implements EntrySink {
   }
 
   #prepare(entry: StoredEntry): boolean {
+    throwIfAborted(this.#signal)
     const { bytes, set } = entry
     if (!this.#engine.hasRegion(set.regionId)) {
       this.ofUnknownRegions++

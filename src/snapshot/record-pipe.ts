@@ -2,6 +2,8 @@
  * Records on their way to the store: packed side by side, written in order, in batches of about 256 KiB. Who adds waits while more than
  * IN_FLIGHT_BYTES are on their way.
  *
+ * The disk is asked for room before the first batch, and every ROOM_EVERY_BYTES.
+ *
  * A record is packed only if that makes it smaller. Where it did not, the next ones are not tried: packing what is compressed
  * already costs as much as all the rest.
  */
@@ -15,6 +17,7 @@ import { frameRecord, HEAD_BYTES, type RecordKind } from './stored-record.ts'
 /** The store copies a batch before it returns: a larger one takes milliseconds. */
 const BATCH_BYTES = 192 * 1024
 const IN_FLIGHT_BYTES = 4 * 1024 * 1024
+const ROOM_EVERY_BYTES = 16 * 1024 * 1024
 /** Records that are not tried after one that did not shrink: twice as many each time, up to the second. */
 const UNTRIED_MIN = 1
 const UNTRIED_MAX = 32
@@ -42,6 +45,8 @@ export class RecordPipe {
   #inFlightBytes = 0
   #batch: DurableChange[] = []
   #batchBytes = 0
+  /** Written since the disk was asked for room. */
+  #uncheckedBytes = Number.POSITIVE_INFINITY
   readonly #spare: Uint8Array[] = []
   #untried = 0
   #untriedNext = UNTRIED_MIN
@@ -118,6 +123,11 @@ export class RecordPipe {
 
   async #write(sync: boolean): Promise<void> {
     const batch = this.#batch
+    if (this.#uncheckedBytes >= ROOM_EVERY_BYTES) {
+      await this.#store.checkRoom()
+      this.#uncheckedBytes = 0
+    }
+    this.#uncheckedBytes += this.#batchBytes
     this.#batch = []
     this.#batchBytes = 0
     await this.#store.write(batch, { sync })

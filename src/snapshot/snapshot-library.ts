@@ -2,7 +2,7 @@
  * The snapshots of one node, in one store: made, listed, read, checked and removed.
  *
  * - A snapshot is listed only if its manifest is there, whole, and so are those it builds on. What a crash left half done is removed as the
- *   library opens.
+ *   library opens; what a failed snapshot left, at once, or by `tidy` where that is not possible.
  * - One change at a time: a second one is refused. Reading goes beside it; what is being read is not removed.
  * - An incremental snapshot builds on the newest one, up to `chainMax` in a row; then a full one is made.
  */
@@ -94,6 +94,8 @@ export class SnapshotLibrary {
   readonly #unusable = new Map<string, CacheError>()
   /** How often each is being read. */
   readonly #readers = new Map<string, number>()
+  /** What was never finished, and could not be removed yet. */
+  readonly #leftovers = new Set<string>()
   #changing: string | undefined
 
   private constructor(ports: SnapshotLibraryPorts) {
@@ -169,12 +171,17 @@ export class SnapshotLibrary {
         this.#manifests.set(id, manifest)
         return manifest
       } catch (error) {
-        await this.#removeRecords(id).catch((cause: unknown) => {
-          log.warn('what is left of a failed snapshot is removed at the next start', { snapshot: id, cause })
-        })
+        this.#leftovers.add(id)
+        // Whoever gives it up is in a hurry.
+        if (options.signal?.aborted !== true) await this.#tidy()
         throw toCacheError(error)
       }
     })
+  }
+
+  /** Removes what failed snapshots left, as far as the disk allows. */
+  tidy(): Promise<void> {
+    return this.#change('a clean-up', () => this.#tidy())
   }
 
   /** What a snapshot says of its partitions. @throws CacheError as `show`, and DATA_LOSS */
@@ -208,7 +215,7 @@ export class SnapshotLibrary {
     engine: Engine,
     options: PaceOptions & { readonly nowMs: number },
   ): Promise<LoadedPartition | undefined> {
-    const loader = new EngineLoader(engine, partition)
+    const loader = new EngineLoader(engine, partition, options.signal)
     const read = await this.read(id, partition, loader, options)
     const { loaded, ofUnknownRegions } = loader
     return read && { ...read, loaded, ofUnknownRegions }
@@ -266,10 +273,15 @@ export class SnapshotLibrary {
     })
   }
 
-  /** Removes what no rule keeps. What is being read stays until next time. @returns the ids removed */
+  /**
+   * Removes what no rule keeps, and what can't be used and is older than all that is kept. What is being read stays until next time.
+   * @returns the ids removed
+   */
   prune(retention: Retention): Promise<readonly string[]> {
     return this.#change('a clean-up', async () => {
       const ids = expendable(this.list(), retention, this.#ports.clock.wallMs())
+      const oldest = this.list().find(({ id }) => !ids.includes(id))?.id ?? ''
+      for (const id of this.#unusable.keys()) if (id < oldest) ids.push(id)
       const free = ids.filter((id) => !this.#readers.has(id))
       await this.#remove(free)
       return free
@@ -319,9 +331,8 @@ export class SnapshotLibrary {
       const bytes = await store.get(key)
       if (bytes === undefined) {
         log.info('a snapshot that was never finished is removed', { snapshot: id })
-        await this.#removeRecords(id).catch((cause: unknown) => {
-          log.warn('it could not be removed', { snapshot: id, cause })
-        })
+        this.#leftovers.add(id)
+        await this.#tidy()
         return undefined
       }
       const { kind, body } = openRecord(key, bytes)
@@ -399,6 +410,24 @@ export class SnapshotLibrary {
       this.#manifests.delete(id)
       this.#unusable.delete(id)
       await this.#removeRecords(id)
+    }
+  }
+
+  async #tidy(): Promise<void> {
+    for (const id of this.#leftovers) {
+      try {
+        // A manifest that was reported as not written may be there all the same: without its records it must not be.
+        await this.#ports.store.write([{ key: manifestKey(id), value: undefined }], { sync: true })
+        await this.#removeRecords(id)
+        this.#leftovers.delete(id)
+      } catch (cause) {
+        const why = toCacheError(cause).message
+        this.#ports.log.warn('what is left of a failed snapshot can not be removed yet', {
+          snapshot: id,
+          why,
+        })
+        return
+      }
     }
   }
 

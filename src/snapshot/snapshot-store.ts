@@ -20,6 +20,11 @@ export interface SnapshotStore {
    * @throws CacheError STORAGE_FAILED when the disk is full or broken. Nothing of the batch may be relied on then.
    */
   write(changes: readonly DurableChange[], options: { readonly sync: boolean }): Promise<void>
+  /**
+   * Whether more should be written: the last of the disk is for what else the node writes there, and for removing what is here.
+   * @throws CacheError STORAGE_FAILED when the disk is nearly full, or does not answer
+   */
+  checkRoom(): Promise<void>
   /** Removes a range, in parts: after a crash some of it may be left. */
   clear(from: string, to: string): Promise<void>
   /** Gives the space of what was removed in a range back to the disk. May take long. */

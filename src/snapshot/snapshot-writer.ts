@@ -187,23 +187,27 @@ export class SnapshotWriter {
     const { pace, source } = this.#options
     let chases = 0
     let batch = this.#takeBatch()
+    const giveUp = <T>(why: T): T => {
+      batch.clear()
+      this.#freeBatches.push(batch)
+      return why
+    }
     for (;;) {
       if (base !== undefined && walk.known === undefined && !walk.passed) {
         walk.known = await this.#unlessDamaged(partition, base.terms())
-        if (walk.known === undefined) return 'damaged base'
+        if (walk.known === undefined) return giveUp('damaged base')
       }
       await pace.turn({ hurry: hurry || walk.pressing })
-      if (!walk.held) return 'left'
+      if (!walk.held) return giveUp('left')
       const before = batch.bytes + batch.largeBytes
       walk.slice(batch, pace)
       pace.moved(batch.bytes + batch.largeBytes - before)
-      if (walk.passed && ++chases > CHASES_MAX) return 'overrun'
-      if (walk.overrun) return 'overrun'
+      if (walk.overrun || (walk.passed && ++chases > CHASES_MAX)) return giveUp('overrun')
       let seal: Seal | undefined
       if (walk.whole) {
         // Nothing may come between the look at the walk and what is taken here.
         const position = this.#position(partition)
-        if (position === undefined) return 'left'
+        if (position === undefined) return giveUp('left')
         const { engine } = source
         seal = { position, digest: engine.digest(partition).slice(), entries: engine.entries(partition) }
         walk.stop()

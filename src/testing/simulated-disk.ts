@@ -3,7 +3,7 @@
  * process crashes: of the batches written since the last sync, a random number of the first survive, each whole or not
  * at all (as in a log whose records carry checksums). A batch whose sync was under way may have made it or not.
  *
- * The disk outlives the processes of its machine. It can be slow, be full, and be exchanged for an empty one.
+ * The disk outlives the processes of its machine. It can be slow, be full, hang, and be exchanged for an empty one.
  */
 
 import type { DurableChange, DurableStore } from '../kernel/durable-store.ts'
@@ -35,6 +35,9 @@ export class SimulatedDisk {
   /** Writes fail, as on a full disk. */
   full = false
   syncs = 0
+  #hangs = false
+  /** What was asked of it while it hung. */
+  #held: (() => void)[] = []
 
   constructor(host: SimulatedHost, random: Random, options: DiskOptions = {}) {
     this.#host = host
@@ -77,7 +80,18 @@ export class SimulatedDisk {
   crash(surviving: number = integerBetween(this.#random, 0, this.#pending.length)): void {
     for (const { changes } of this.#pending.slice(0, surviving)) apply(this.#durable, changes)
     this.#pending = []
+    this.#held = []
     this.#visible = new Map(this.#durable)
+  }
+
+  get hangs(): boolean {
+    return this.#hangs
+  }
+
+  /** While it hangs nothing that is asked of it ends. What was asked is done once it goes on, unless the process has ended. */
+  set hangs(hangs: boolean) {
+    this.#hangs = hangs
+    if (!hangs) for (const goOn of this.#held.splice(0)) goOn()
   }
 
   /** Changes what lies under a key, as a failing medium does. */
@@ -136,14 +150,17 @@ export class SimulatedDisk {
   /** Settles on the machine's time; of a crashed process never. The disk works on while the process is paused. */
   #later<T>(delayMs: number, result: () => T): Promise<T> {
     return new Promise((resolve, reject) => {
-      this.#host.fromDevice(delayMs, () => {
-        try {
-          const value = result()
-          return () => resolve(value)
-        } catch (error) {
-          return () => reject(error as Error)
-        }
-      })
+      const goOn = (): void =>
+        this.#host.fromDevice(delayMs, () => {
+          try {
+            const value = result()
+            return () => resolve(value)
+          } catch (error) {
+            return () => reject(error as Error)
+          }
+        })
+      if (this.#hangs) this.#held.push(goOn)
+      else goOn()
     })
   }
 }

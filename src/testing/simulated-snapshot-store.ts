@@ -24,6 +24,7 @@ export function simulatedSnapshotStore(disk: SimulatedDisk): SnapshotStore {
       }
     },
     write: (changes, options) => durable.write(changes, options),
+    checkRoom: async () => {},
     clear: async (from, to) => {
       const cleared = keys(from, to).map((key) => ({ key, value: undefined }))
       for (let at = 0; at < cleared.length; at += CLEARED_PER_BATCH)

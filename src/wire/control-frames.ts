@@ -126,6 +126,8 @@ export type ControlMessage =
 
 const NAME_BYTES_MAX = 1024
 const TOPIC_BYTES_MAX = 256
+/** A cluster has no more partitions. */
+const REMEMBERED_MAX = 65_536
 
 export function encodeControl(message: ControlMessage): Uint8Array {
   const w = new ByteWriter(sizeHint(message))
@@ -286,7 +288,8 @@ export function readBallot(r: ByteReader): Ballot {
 
 function readRemembered(r: ByteReader): Remembered[] {
   const count = r.varint()
-  if (count > r.remaining) throw new CacheError('PROTOCOL_ERROR', `${count} partitions in a short frame`)
+  if (count > REMEMBERED_MAX || count > r.remaining)
+    throw new CacheError('PROTOCOL_ERROR', `a frame that tells of ${count} partitions`)
   const partitions: Remembered[] = []
   for (let left = count; left > 0; left--)
     partitions.push({ partition: r.varint(), epoch: r.varint(), sequence: r.uint48() })

@@ -5,10 +5,11 @@
  *   medium by having it write out its memory: a compaction of a range that holds nothing.
  * - After a write that failed (a full disk) the log may hold half of it, and LevelDB drops what is behind such a place when it reads
  *   the log again. So the database is opened anew before the next write.
- * - Every operation has a deadline but compaction and clearing, which take as long as there is to do.
+ * - Every operation has a deadline; compaction and clearing, which take as long as there is to do, a long one.
+ * - The last of a disk is left alone: the register lies on it, too, and LevelDB needs room to remove anything.
  */
 
-import { access, constants, mkdir } from 'node:fs/promises'
+import { access, constants, mkdir, statfs } from 'node:fs/promises'
 import { Level } from 'level'
 import type { DurableChange } from '../../kernel/durable-store.ts'
 import { CacheError } from '../../kernel/errors.ts'
@@ -18,9 +19,17 @@ import { codesOf, diskError, openError } from './level-errors.ts'
 export interface LevelSnapshotStoreOptions {
   /** For opening, and for one write or read, in milliseconds. Default 30,000. */
   readonly timeoutMs?: number
+  /** What is left of the disk, in bytes. Default 256 MiB. */
+  readonly reservedBytes?: number
 }
 
 const TIMEOUT_MS = 30_000
+/** For compaction and clearing. */
+const UNHURRIED_MS = 600_000
+const RESERVED_BYTES = 256 * 1024 * 1024
+/** Of a small disk so much of it is left. */
+const RESERVED_SHARE = 0.1
+const MIB = 1024 * 1024
 const READ_AHEAD_BYTES = 1024 * 1024
 /** Larger than the records of a few batches, so that LevelDB writes files of a useful size. */
 const WRITE_BUFFER_BYTES = 16 * 1024 * 1024
@@ -35,13 +44,15 @@ const NOWHERE = '\u{7f}'
 export class LevelSnapshotStore implements SnapshotStore {
   readonly #folder: string
   readonly #timeoutMs: number
+  readonly #reservedBytes: number
   #db: Database
   /** A write failed since the database was opened. */
   #suspect = false
 
-  private constructor(folder: string, timeoutMs: number) {
+  private constructor(folder: string, timeoutMs: number, reservedBytes: number) {
     this.#folder = folder
     this.#timeoutMs = timeoutMs
+    this.#reservedBytes = reservedBytes
     this.#db = database(folder)
   }
 
@@ -51,9 +62,9 @@ export class LevelSnapshotStore implements SnapshotStore {
    */
   static async open(
     folder: string,
-    { timeoutMs = TIMEOUT_MS }: LevelSnapshotStoreOptions = {},
+    { timeoutMs = TIMEOUT_MS, reservedBytes = RESERVED_BYTES }: LevelSnapshotStoreOptions = {},
   ): Promise<LevelSnapshotStore> {
-    const store = new LevelSnapshotStore(folder, timeoutMs)
+    const store = new LevelSnapshotStore(folder, timeoutMs, reservedBytes)
     await store.#open()
     return store
   }
@@ -104,13 +115,27 @@ export class LevelSnapshotStore implements SnapshotStore {
     )
   }
 
+  async checkRoom(): Promise<void> {
+    const { bavail, blocks, bsize } = await this.#within('asking for room in', () => statfs(this.#folder))
+    const reserved = Math.min(this.#reservedBytes, RESERVED_SHARE * blocks * bsize)
+    const free = bavail * bsize
+    if (free >= reserved) return
+    const [left, least] = [free, reserved].map((bytes) => (bytes / MIB).toFixed(0))
+    throw new CacheError(
+      'STORAGE_FAILED',
+      `the disk of the snapshot directory ${this.#folder} has only ${left} MiB left, and snapshots leave the last ${least} MiB alone: free some space`,
+    )
+  }
+
   async clear(from: string, to: string): Promise<void> {
     if (this.#suspect) await this.#openAnew()
-    await this.#changing(() => this.#unhurried('clearing', () => this.#db.clear({ gte: from, lt: to })))
+    await this.#changing(() =>
+      this.#within('clearing', () => this.#db.clear({ gte: from, lt: to }), UNHURRIED_MS),
+    )
   }
 
   compact(from: string, to: string): Promise<void> {
-    return this.#unhurried('compacting', () => this.#db.compactRange(from, to))
+    return this.#within('compacting', () => this.#db.compactRange(from, to), UNHURRIED_MS)
   }
 
   sizeBytes(from: string, to: string): Promise<number> {
@@ -142,9 +167,10 @@ export class LevelSnapshotStore implements SnapshotStore {
   }
 
   async #openAnew(): Promise<void> {
-    await this.#db.close().catch(() => {})
-    this.#db = database(this.#folder)
     try {
+      // What it says is of no interest: it has failed before.
+      await this.#within('closing', () => this.#db.close().catch(() => {}))
+      this.#db = database(this.#folder)
       await this.#open()
     } catch (error) {
       throw diskError('STORAGE_FAILED', error, `opening the snapshot directory ${this.#folder} again`)
@@ -161,25 +187,17 @@ export class LevelSnapshotStore implements SnapshotStore {
     }
   }
 
-  async #unhurried<T>(what: string, work: () => Promise<T>): Promise<T> {
-    try {
-      return await work()
-    } catch (error) {
-      throw this.#failed(what, error)
-    }
-  }
-
   /** @throws CacheError for whatever goes wrong, or takes too long. */
-  #within<T>(what: string, work: () => Promise<T>): Promise<T> {
+  #within<T>(what: string, work: () => Promise<T>, timeoutMs: number = this.#timeoutMs): Promise<T> {
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
         reject(
           new CacheError(
             'STORAGE_FAILED',
-            `${what} the snapshot directory ${this.#folder} took over ${this.#timeoutMs} ms: is its disk healthy?`,
+            `${what} the snapshot directory ${this.#folder} took over ${timeoutMs} ms: is its disk healthy?`,
           ),
         )
-      }, this.#timeoutMs)
+      }, timeoutMs)
       work()
         .then(resolve, (error: unknown) => reject(this.#failed(what, error)))
         .finally(() => clearTimeout(timer))

@@ -59,6 +59,15 @@ describe('frames of the control lane', () => {
     expect(() => decode(Uint8Array.from([0x22, 0]))).toThrow(/lane control/)
   })
 
+  it('are refused when they tell of more partitions than a cluster can have', () => {
+    const partitions = Array.from({ length: 65_537 }, (_, partition) => ({
+      partition,
+      epoch: 1,
+      sequence: 1,
+    }))
+    expect(() => decode(bodyOf({ kind: 'remembers', partitions }))).toThrow(/tells of 65537 partitions/)
+  })
+
   it('are decoded or refused, and nothing else, whatever is changed in them', () => {
     const random = new SeededRandom(3)
     for (let i = 0; i < 20_000; i++) {

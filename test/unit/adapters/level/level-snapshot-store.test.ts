@@ -1,5 +1,6 @@
 /** What a snapshot store in a folder says when the folder, or the disk below it, is not as it should be. */
 
+import { spawnSync } from 'node:child_process'
 import { chmodSync, mkdtempSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -73,6 +74,25 @@ describe('LevelSnapshotStore', () => {
       code: expect.stringMatching(/CONFIGURATION|DATA_LOSS|STORAGE_FAILED/),
       message: expect.stringContaining('snapshot directory'),
     })
+  })
+
+  it('says so when there is hardly any room left, before the disk is full', async ({ skip }) => {
+    const mount = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=20m', 'tmpfs', folder])
+    if (mount.status !== 0) skip('only root may mount a small disk')
+    try {
+      const store = await LevelSnapshotStore.open(join(folder, 'snapshots'))
+      await store.checkRoom()
+      writeFileSync(join(folder, 'other'), new Uint8Array(18.5 * 1024 * 1024))
+      await expect(store.checkRoom()).rejects.toMatchObject({
+        code: 'STORAGE_FAILED',
+        message: expect.stringMatching(
+          /has only 1 MiB left, and snapshots leave the last 2 MiB alone: free some space/,
+        ),
+      })
+      await store.close()
+    } finally {
+      spawnSync('umount', [folder])
+    }
   })
 
   it('brings what was written before a synced batch into files that are on the medium', async () => {
