@@ -58,6 +58,7 @@ export const USAGE: string = `npm run chaos -- [options]
   --build DIR          the checkout whose dist is run (this one)
   --out DIR            where histories, logs and the report go (.ringcache/chaos/<time>)
   --port-base N        first of the loopback ports used (8100)
+  --kills N            something else: kills at random moments of snapshots; see --kills 1 --help
 
 faults:
 ${Object.entries(FAULTS)
@@ -142,7 +143,7 @@ function number(text: string, option: string, min: number, max: number): number 
   return value
 }
 
-function whole(text: string, option: string, min: number, max: number): number {
+export function whole(text: string, option: string, min: number, max: number): number {
   const value = number(text, option, min, max)
   if (!Number.isInteger(value)) throw new UsageError(`${option} ${text}: give a whole number`)
   return value

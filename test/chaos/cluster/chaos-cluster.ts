@@ -24,7 +24,11 @@ export interface ChaosClusterOptions {
   /** `memory.limit` of each node; by default 512mb. */
   readonly memoryLimit?: string
   /** `snapshots` of each node; by default it makes none. */
-  readonly snapshots?: { readonly interval: string; readonly bytesPerSecond?: string }
+  readonly snapshots?: {
+    readonly interval: string
+    readonly keep?: number
+    readonly bytesPerSecond?: string
+  }
 }
 
 const DISK_MEBIBYTES = 24

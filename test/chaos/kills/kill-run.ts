@@ -1,0 +1,219 @@
+/**
+ * Kills nodes at random moments of their snapshots, and looks at what is left: no snapshot that is listed may be damaged, what
+ * was acknowledged may be lost only if all processes ended, and then only what was written within the stated window.
+ *
+ * Rounds of three kinds: one node; all nodes; all nodes, and once more while they load, join and start over.
+ */
+
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { connect } from '../../../src/client/connect.ts'
+import { integerBetween, SeededRandom, uniform } from '../../../src/kernel/random.ts'
+import { ChaosCluster } from '../cluster/chaos-cluster.ts'
+import type { ChaosNode } from '../cluster/chaos-node.ts'
+import { CommandLine } from '../command-line.ts'
+import { nowMs } from '../monotonic.ts'
+import { DirectNetwork } from '../network/direct-network.ts'
+import { say } from '../say.ts'
+import { Counters } from './counters.ts'
+import { auditSnapshots, slowestSnapshotMs } from './snapshot-audit.ts'
+
+export interface KillOptions {
+  readonly kills: number
+  readonly seed: number
+  readonly firstPort: number
+  /** Where logs, data and the report go. */
+  readonly folder: string
+  /** The checkout whose dist is run. */
+  readonly build: string
+  /** Entries of 4 KiB that never change: they make snapshots last. */
+  readonly still: number
+}
+
+export interface KillReport {
+  readonly passed: boolean
+  readonly seed: number
+  readonly kills: number
+  readonly rounds: { readonly one: number; readonly all: number; readonly again: number }
+  /** Snapshots that killed nodes listed, every byte of which was read, and those that the kills cut short. */
+  readonly audited: number
+  readonly cutShort: number
+  readonly acknowledged: number
+  /** How long before the end of all processes the oldest write was that was lost, and how long that might have been. */
+  readonly lostMsMax: number
+  readonly windowMs: number
+  readonly seconds: number
+  readonly problems: readonly string[]
+}
+
+const NODES = 3
+const INTERVAL_MS = 1000
+const SNAPSHOTS = { interval: '1s', keep: 1, bytesPerSecond: '4mb' }
+/** Between the moment that a round takes for that of the kills and the kills. */
+const SLACK_MS = 500
+const PROBLEMS_MAX = 20
+
+export async function runKills(options: KillOptions): Promise<KillReport> {
+  const { folder } = options
+  mkdirSync(folder, { recursive: true })
+  await using network = new DirectNetwork(options.firstPort)
+  await network.addClient('client')
+  await using cluster = await ChaosCluster.start({
+    nodes: NODES,
+    spares: 0,
+    network,
+    build: options.build,
+    folder,
+    partitions: 64,
+    smallDisk: false,
+    falseClock: false,
+    snapshots: SNAPSHOTS,
+  })
+  await using cache = await connect({ nodes: cluster.addresses, timeout: 5000, connectTimeout: 30_000 })
+  const random = new SeededRandom(options.seed)
+  const counters = new Counters(cache, random, { counters: 400, still: options.still, stillBytes: 4096 })
+  const run = new KillRun(options, cluster, counters, new CommandLine(cluster, 'client'), random)
+  const report = await run.run()
+  writeFileSync(join(folder, 'report.json'), `${JSON.stringify(report, undefined, 2)}\n`)
+  return report
+}
+
+class KillRun {
+  readonly #options: KillOptions
+  readonly #cluster: ChaosCluster
+  readonly #counters: Counters
+  readonly #commandLine: CommandLine
+  readonly #random: SeededRandom
+  readonly #problems: string[] = []
+  readonly #rounds = { one: 0, all: 0, again: 0 }
+  #kills = 0
+  #audited = 0
+  #cutShort = 0
+
+  constructor(
+    options: KillOptions,
+    cluster: ChaosCluster,
+    counters: Counters,
+    commandLine: CommandLine,
+    random: SeededRandom,
+  ) {
+    this.#options = options
+    this.#cluster = cluster
+    this.#counters = counters
+    this.#commandLine = commandLine
+    this.#random = random
+  }
+
+  async run(): Promise<KillReport> {
+    const { kills, seed } = this.#options
+    const startedMs = nowMs()
+    await this.#untilSafe()
+    await this.#counters.fill()
+    while (this.#kills < kills && this.#allProblems.length === 0) await this.#round()
+    const { acknowledged, lostMsMax } = this.#counters
+    return {
+      passed: this.#allProblems.length === 0,
+      seed,
+      kills: this.#kills,
+      rounds: this.#rounds,
+      audited: this.#audited,
+      cutShort: this.#cutShort,
+      acknowledged,
+      lostMsMax: Math.round(lostMsMax),
+      windowMs: Math.round(this.#windowMs),
+      seconds: Math.round((nowMs() - startedMs) / 1000),
+      problems: this.#allProblems.slice(0, PROBLEMS_MAX),
+    }
+  }
+
+  get #allProblems(): readonly string[] {
+    return [...this.#problems, ...this.#counters.problems, ...this.#cluster.surprises]
+  }
+
+  async #round(): Promise<void> {
+    const counters = this.#counters
+    const dice = uniform(this.#random)
+    const kind = dice < 0.35 ? 'one' : dice < 0.75 ? 'all' : 'again'
+    this.#rounds[kind]++
+    counters.start()
+    await sleep(this.#between(0, 4000))
+    await counters.writeExpiring()
+    await sleep(this.#between(0, 1500))
+    const endedMs = nowMs()
+    const { nodes } = this.#cluster
+    if (kind === 'one') {
+      // Those that go on have to acknowledge what is written.
+      await this.#kill([nodes[this.#between(0, nodes.length - 1)] as ChaosNode])
+      await this.#audit()
+      await this.#start()
+      await counters.stop()
+      await this.#untilSafe()
+      await counters.check(Number.POSITIVE_INFINITY, undefined)
+      this.#say(kind)
+      return
+    }
+    const stopped = counters.stop()
+    await this.#kill(nodes)
+    await stopped
+    await this.#audit()
+    await this.#start()
+    if (kind === 'again') {
+      await sleep(this.#between(0, 2500))
+      await this.#kill(uniform(this.#random) < 0.6 ? nodes : nodes.slice(0, 2))
+      await this.#audit()
+      await this.#start()
+    }
+    await this.#untilSafe()
+    await counters.check(endedMs - this.#windowMs, endedMs)
+    this.#say(kind)
+  }
+
+  /** What was acknowledged earlier than this before the end of all processes must be there. */
+  get #windowMs(): number {
+    const { folder } = this.#options
+    const writingMs = Math.max(
+      ...this.#cluster.nodes.map(({ id }) => slowestSnapshotMs(join(folder, `${id}.log`))),
+    )
+    return Math.max(INTERVAL_MS, writingMs) + writingMs + SLACK_MS
+  }
+
+  async #kill(nodes: readonly ChaosNode[]): Promise<void> {
+    this.#kills += nodes.filter((node) => node.isRunning).length
+    await Promise.all(nodes.map((node) => node.kill()))
+  }
+
+  /** Of those that do not run. */
+  async #audit(): Promise<void> {
+    for (const node of this.#cluster.nodes) {
+      if (node.isRunning) continue
+      const { listed, unfinished, problems } = await auditSnapshots(
+        node.dataDir,
+        join(this.#options.folder, 'audit'),
+      )
+      this.#audited += listed
+      this.#cutShort += unfinished
+      for (const problem of problems) this.#problems.push(`${node.id}: ${problem}`)
+    }
+  }
+
+  async #start(): Promise<void> {
+    await Promise.all(this.#cluster.nodes.map((node) => (node.isRunning ? undefined : node.start())))
+  }
+
+  async #untilSafe(): Promise<void> {
+    const { code, output } = await this.#commandLine.ask('cluster', 'safe', '--wait')
+    if (code !== 0) this.#problems.push(`the cluster does not heal: ${output}`)
+  }
+
+  #say(kind: string): void {
+    const { lostMsMax } = this.#counters
+    say(
+      `${String(this.#kills).padStart(4)} kills  ${kind.padEnd(6)} snapshots read ${this.#audited}, cut short ${this.#cutShort}, lost at most ${Math.round(lostMsMax)} of ${Math.round(this.#windowMs)} ms`,
+    )
+  }
+
+  #between(min: number, max: number): number {
+    return integerBetween(this.#random, min, max)
+  }
+}
