@@ -26,6 +26,8 @@ interface Counter {
 }
 
 const WORKERS = 8
+/** That write what never changes again and again, so that snapshots have much to write. */
+const REPEATERS = 2
 const KEPT_MS = 60_000
 const BATCH = 200
 const TTL_MS = 3000
@@ -78,7 +80,10 @@ export class Counters {
 
   start(): void {
     this.#isWriting = true
-    this.#workers = Array.from({ length: WORKERS }, (_, worker) => this.#work(worker))
+    this.#workers = [
+      ...Array.from({ length: WORKERS }, (_, worker) => this.#work(worker)),
+      ...Array.from({ length: REPEATERS }, () => this.#repeat()),
+    ]
   }
 
   /** From now on nothing is acknowledged any more. */
@@ -176,6 +181,14 @@ export class Counters {
         if (!(error instanceof CacheError)) throw error
         await sleep(20)
       }
+    }
+  }
+
+  async #repeat(): Promise<void> {
+    while (this.#isWriting) {
+      const at = integerBetween(this.#random, 0, this.#options.still - 1)
+      // What becomes of it shows when all is read.
+      await this.#cache.set(`still-${at}`, this.#stillValue(at)).catch(() => sleep(20))
     }
   }
 

@@ -49,7 +49,7 @@ export interface KillReport {
 
 const NODES = 3
 const INTERVAL_MS = 1000
-const SNAPSHOTS = { interval: '1s', keep: 1, bytesPerSecond: '4mb' }
+const SNAPSHOTS = { interval: '1s', keep: 1, bytesPerSecond: '2mb' }
 /** Between the moment that a round takes for that of the kills and the kills. */
 const SLACK_MS = 500
 const PROBLEMS_MAX = 20
