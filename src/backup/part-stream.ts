@@ -98,6 +98,8 @@ export class PartStream implements SnapshotStore {
     this.#offsets.clear()
   }
 
+  async checkRoom(): Promise<void> {}
+
   async compact(): Promise<void> {}
 
   async close(): Promise<void> {}

@@ -160,6 +160,8 @@ export class PartView implements SnapshotStore {
     return Promise.reject(readOnly())
   }
 
+  async checkRoom(): Promise<void> {}
+
   async compact(): Promise<void> {}
 
   sizeBytes(): Promise<number> {
