@@ -74,6 +74,12 @@ export class PartitionReader {
       if (live.size === 0 && !everything) break
       await this.#readLayer(layer, live, everything)
     }
+    if (live.size > 0) {
+      for await (const layer of this.#chain.olderLayers(this.#partition, layers.length)) {
+        await this.#readLayer(layer, live, everything)
+        if (live.size === 0) break
+      }
+    }
     const { id, summary } = layers[0] as PartitionLayer
     if (live.size > 0)
       throw damaged(partitionKey(id, this.#partition), `${live.size} of its entries are nowhere to be found`)

@@ -2,7 +2,7 @@
  * A snapshot and those it builds on, newest first, and what they together say of one partition.
  *
  * Each bucket of a partition is described by the newest snapshot that walked it: by the terms of all that was alive in it. Entries
- * lie in that snapshot or in older ones; one counts if its term is alive, and once.
+ * lie in that snapshot or in older ones, also in such as describe no bucket any more; one counts if its term is alive, and once.
  */
 
 import { DIGEST_BUCKETS } from '../engine/digest.ts'
@@ -18,6 +18,7 @@ import { TermTable, toggleTerm } from './term-table.ts'
 
 /** Records that are unpacked at a time. */
 const AHEAD = 4
+const OWNS_NOTHING = new Uint8Array(DIGEST_BUCKETS)
 
 export interface OpenedRecord {
   readonly key: string
@@ -67,6 +68,15 @@ export class SnapshotChain {
       if (!open.includes(1)) return layers
     }
     throw damaged(partitionKey(this.newest.id, partition), 'it refers to a snapshot that is not there')
+  }
+
+  /** Behind the layers that describe the partition, `from` of them: older ones, which entries that did not change since may lie in. */
+  async *olderLayers(partition: number, from: number): AsyncGenerator<PartitionLayer> {
+    for (const { id, partitions } of this.manifests.slice(from)) {
+      // What came after one without it was written whole.
+      if (!partitions.includes(partition)) return
+      yield { id, summary: await this.summary(id, partition), owns: OWNS_NOTHING }
+    }
   }
 
   /** What a snapshot says of a partition. @throws CacheError DATA_LOSS */

@@ -117,6 +117,25 @@ describe('a snapshot', () => {
     }
   })
 
+  it('in which every bucket changed has what did not change from those before it', async () => {
+    const world = new SnapshotWorld(5, { partitions: [0], keys: 2000, valueBytesMax: 100 })
+    world.fill()
+    const library = await world.open()
+    const ids = [(await world.create(library)).id]
+    for (let round = 1; round <= 3; round++) {
+      for (let i = round; i < 2000; i += 5) world.set(0, i)
+      const { id, kind, writtenEntries } = await world.create(library)
+      expect([kind, writtenEntries < 1000]).toEqual(['incremental', true])
+      const summary = await world.time.until(library.summary(id, 0))
+      expect(summary?.described).not.toContain(0)
+      ids.push(id)
+    }
+    const newest = ids.at(-1) as string
+    expect((await world.read(library, newest, 0)).content).toEqual(world.sealed.get(0))
+    for (const id of ids)
+      expect((await world.time.until(library.verify(id), 3_600_000)).problems).toEqual([])
+  })
+
   it('of an engine that hardly changed is small, and one of an unchanged engine holds no records', async () => {
     const world = new SnapshotWorld(3, { partitions: [0], keys: 4000, valueBytesMax: 1000 })
     world.fill()
