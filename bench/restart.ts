@@ -87,7 +87,7 @@ export async function measureRestarts(folder: string, options: RestartBenchOptio
     smallDisk: false,
     falseClock: false,
     memoryLimit: `${Math.ceil(memoryBytes / 2 ** 20)}mb`,
-    snapshots: { interval: '5s', bytesPerSecond: '1gb' },
+    snapshots: { interval: `${options.snapshotSeconds}s`, bytesPerSecond: '1gb' },
   })
   const node = cluster.nodes[NODES - 1] as ChaosNode
   await using driver = new RemoteProcess<DriverMethods>(new DirectNetwork(0), 'client1', DRIVER_PROCESS)

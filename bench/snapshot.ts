@@ -1,11 +1,15 @@
 /**
  * Snapshots of one node's memory: how fast they are written and loaded, how small an incremental one is, and how long the event loop
- * stands still meanwhile. Beside it, in the same run, the same entries in plain LevelDB batches.
+ * stands still meanwhile. Beside it, in the same run, the same entries in plain LevelDB batches, and a process that does nothing: how long
+ * that one stands still is the machine's doing. With --served, what clients of three nodes see while these write (snapshot/served.ts).
  */
 
+import { type ChildProcess, fork } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { Level } from 'level'
 import { LevelSnapshotStore } from '../src/adapters/level/level-snapshot-store.ts'
@@ -18,19 +22,28 @@ import { silentLog } from '../src/kernel/log.ts'
 import { MemoryAccount } from '../src/kernel/memory-account.ts'
 import { SnapshotLibrary } from '../src/snapshot/snapshot-library.ts'
 import type { SnapshotSource } from '../src/snapshot/snapshot-writer.ts'
+import { type PauseFigures, Pauses } from './snapshot/pauses.ts'
+import { measureServed } from './snapshot/served.ts'
 
 const HELP = `npm run bench -- snapshot [--entries N] [--bytes N] [--partitions N] [--packable] [--folder DIR] [--json FILE]
   --entries N     entries of the node (1,000,000)
   --bytes N       bytes of a value (1000)
   --partitions N  partitions it holds (1024)
   --packable      values that shrink to about half, in place of random bytes
-  --folder DIR    where to write (a folder for temporary files)`
+  --folder DIR    where to write (a folder for temporary files)
+  --json FILE     also write the results there
 
+npm run bench -- snapshot --served [--entries N] [--bytes N] [--partitions N] [--load SHARE] [--interval N] [--rate SIZE] [--build DIR] [--json FILE]
+  --load SHARE    of the measured maximum, asked for all the while (0.2)
+  --interval N    seconds: each node writes at some moment of the second half after its start (60)
+  --rate SIZE     bytes of entries that a node writes in a second (50mb)
+  --port-base N   first of the three loopback ports used (9840)
+  --build DIR     the checkout whose dist is run (this one)`
+
+const CONTROL_PROCESS = fileURLToPath(new URL('./snapshot/control-process.ts', import.meta.url))
 const REGION = 1
 const HASH_KEY = { low: 1, high: 2 }
 const NOISE_BYTES = 4 * 1024 * 1024
-/** A timer's own period, which is no pause. */
-const TIMER_MS = 1
 const MEBIBYTE = 1024 * 1024
 const MEGABYTE = 1_000_000
 
@@ -41,6 +54,10 @@ interface Row {
   readonly storedMegabytes: number
   readonly longestPauseMs: number
   readonly pausesOver5Ms: number
+  readonly longestGcMs: number
+  /** Of the process that does nothing. */
+  readonly controlPauseMs: number
+  readonly controlOver5Ms: number
 }
 
 export async function run(args: readonly string[]): Promise<number> {
@@ -53,12 +70,35 @@ export async function run(args: readonly string[]): Promise<number> {
       packable: { type: 'boolean', default: false },
       folder: { type: 'string' },
       json: { type: 'string' },
+      served: { type: 'boolean', default: false },
+      load: { type: 'string', default: '0.2' },
+      interval: { type: 'string', default: '60' },
+      rate: { type: 'string', default: '50mb' },
+      'port-base': { type: 'string', default: '9840' },
+      build: { type: 'string', default: resolve(import.meta.dirname, '..') },
       help: { type: 'boolean' },
     },
   })
   if (values.help) {
     console.log(HELP)
     return 0
+  }
+  if (values.served) {
+    const figures = await measureServed({
+      entries: Number(values.entries),
+      valueBytes: Number(values.bytes),
+      partitions: Number(values.partitions),
+      load: Number(values.load),
+      intervalSeconds: Number(values.interval),
+      bytesPerSecond: values.rate,
+      firstPort: Number(values['port-base']),
+      build: resolve(values.build),
+    })
+    console.log(`${figures.perSecond} calls a second; snapshots took ${figures.snapshotMs.join(', ')} ms`)
+    console.table({ before: figures.before, writing: figures.writing })
+    console.log(figures.holds ? 'the limit holds' : 'p99 of reads is more than twice as long, and over 5 ms')
+    if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(figures, undefined, 2)}\n`)
+    return figures.holds ? 0 : 1
   }
   const data = new Data(
     Number(values.entries),
@@ -69,8 +109,10 @@ export async function run(args: readonly string[]): Promise<number> {
   const engine = data.newEngine()
   for (let i = 0; i < data.entries; i++) data.put(engine, i)
   const folder = mkdtempSync(join(values.folder ?? tmpdir(), 'ringcache-bench-'))
+  const control = fork(CONTROL_PROCESS, { execArgv: ['--import', 'tsx'] })
   try {
-    const rows = await measure(data, engine, folder)
+    await controlPauses(control)
+    const rows = await measure(data, engine, folder, control)
     console.log(
       `\n${data.entries} entries of ${data.bytesPerEntry} bytes (key and value), ${data.partitions} partitions`,
     )
@@ -87,19 +129,29 @@ export async function run(args: readonly string[]): Promise<number> {
     if (values.json !== undefined)
       writeFileSync(values.json, `${JSON.stringify({ rows, ratios }, undefined, 2)}\n`)
   } finally {
+    control.kill()
     rmSync(folder, { recursive: true, force: true })
   }
   return 0
 }
 
-async function measure(data: Data, engine: Engine, folder: string): Promise<Row[]> {
+/** What a process that does nothing saw since it was asked last. */
+async function controlPauses(control: ChildProcess): Promise<PauseFigures> {
+  control.send('look')
+  const [figures] = (await once(control, 'message')) as [PauseFigures]
+  return figures
+}
+
+async function measure(data: Data, engine: Engine, folder: string, control: ChildProcess): Promise<Row[]> {
   const rows: Row[] = []
   const time = async <T>(what: string, bytes: number, work: () => Promise<T>): Promise<[T, number]> => {
+    await controlPauses(control)
     const pauses = new Pauses()
     const startMs = performance.now()
     const result = await work()
-    const { longestMs, over5Ms } = pauses.stop()
+    const { longestMs, over5Ms, longestGcMs } = pauses.stop()
     const seconds = (performance.now() - startMs) / 1000
+    const idle = await controlPauses(control)
     rows.push({
       what,
       seconds: round(seconds),
@@ -107,6 +159,9 @@ async function measure(data: Data, engine: Engine, folder: string): Promise<Row[
       storedMegabytes: 0,
       longestPauseMs: round(longestMs),
       pausesOver5Ms: over5Ms,
+      longestGcMs: round(longestGcMs),
+      controlPauseMs: round(idle.longestMs),
+      controlOver5Ms: idle.over5Ms,
     })
     return [result, rows.length - 1]
   }
@@ -243,32 +298,6 @@ class Data {
 
   #valueStart(i: number): number {
     return (i * 4099) % (NOISE_BYTES - this.#valueBytes)
-  }
-}
-
-/** How long the event loop stood still at most. */
-class Pauses {
-  #longestMs = 0
-  #over5Ms = 0
-  #lastMs = performance.now()
-  readonly #timer: NodeJS.Timeout
-
-  constructor() {
-    this.#timer = setInterval(() => this.#look(), TIMER_MS)
-  }
-
-  stop(): { readonly longestMs: number; readonly over5Ms: number } {
-    this.#look()
-    clearInterval(this.#timer)
-    return { longestMs: this.#longestMs, over5Ms: this.#over5Ms }
-  }
-
-  #look(): void {
-    const nowMs = performance.now()
-    const pauseMs = nowMs - this.#lastMs - TIMER_MS
-    if (pauseMs > 5) this.#over5Ms++
-    this.#longestMs = Math.max(this.#longestMs, pauseMs)
-    this.#lastMs = nowMs
   }
 }
 

@@ -16,6 +16,7 @@ export interface RestartBenchOptions {
   readonly end: 'kill' | 'stop'
   /** Of each phase in which nothing happens. */
   readonly restSeconds: number
+  readonly snapshotSeconds: number
   readonly timeoutSeconds: number
   readonly firstPort: number
   readonly build: string
@@ -35,6 +36,7 @@ export const USAGE: string = `npm run bench -- restart [options]
   --partitions N     of the cluster (1024)
   --end kill|stop    how the node ends (kill)
   --rest N           seconds of each phase in which nothing happens (2)
+  --interval N       seconds between two snapshots of a node (30)
   --timeout N        seconds that each restart may take (300)
   --port-base N      first of the loopback ports used (9800)
   --build DIR        the checkout whose dist is run (this one)
@@ -43,7 +45,18 @@ export const USAGE: string = `npm run bench -- restart [options]
 `
 
 const TEXT_OPTIONS = [
-  ...['entries', 'value-bytes', 'changed-every', 'link-mb', 'reads', 'partitions', 'end', 'rest', 'timeout'],
+  ...[
+    'entries',
+    'value-bytes',
+    'changed-every',
+    'link-mb',
+    'reads',
+    'partitions',
+    'end',
+    'rest',
+    'interval',
+    'timeout',
+  ],
   ...['port-base', 'build', 'logs', 'json'],
 ] as const
 
@@ -74,6 +87,7 @@ export function parseOptions(args: readonly string[]): RestartBenchOptions | 'he
     partitions: whole('partitions', 1024, 8, 16_384),
     end,
     restSeconds: numberOf(given('rest') ?? '2', '--rest', 0.1, 600),
+    snapshotSeconds: whole('interval', 30, 1, 3_600),
     timeoutSeconds: whole('timeout', 300, 5, 36_000),
     firstPort: whole('port-base', 9800, 1024, 65_000),
     build: resolve(given('build') ?? root),

@@ -10,7 +10,8 @@ import { measureRestarts } from '../../bench/restart.ts'
 it('a node that restarts with its snapshots takes a twentieth of a full copy when 1 % changed, and no read finds nothing', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'ringcache-restart-'))
   try {
-    const words = '--entries 20000 --value-bytes 1000 --partitions 64 --rest 0.2 --reads 300 --port-base 7930'
+    const words =
+      '--entries 20000 --value-bytes 1000 --partitions 64 --rest 0.2 --reads 300 --interval 3 --port-base 7930'
     const options = parseOptions(words.split(' '))
     if (options === 'help') throw new Error('no help was asked for')
     const { warm, cold, bytesShare, phases } = await measureRestarts(folder, options)

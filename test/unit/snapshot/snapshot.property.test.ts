@@ -132,8 +132,7 @@ describe('a snapshot', () => {
     }
     const newest = ids.at(-1) as string
     expect((await world.read(library, newest, 0)).content).toEqual(world.sealed.get(0))
-    for (const id of ids)
-      expect((await world.time.until(library.verify(id), 3_600_000)).problems).toEqual([])
+    for (const id of ids) expect((await world.time.until(library.verify(id), 3_600_000)).problems).toEqual([])
   })
 
   it('of an engine that hardly changed is small, and one of an unchanged engine holds no records', async () => {
