@@ -9,7 +9,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { LatencyHistogram, type SparseHistogram } from './latency-histogram.ts'
 import type { PeerClient } from './peer.ts'
-import { cpuUsOf } from './process-usage.ts'
+import { cpuUsOf, writesOf } from './process-usage.ts'
 import { type DataSet, sameRecord, type UserRecord } from './records.ts'
 import type { BatchOperations, Operations, SingleOperations } from './workload.ts'
 
@@ -26,6 +26,9 @@ export interface Measurement {
   readonly latencies: SparseHistogram
   readonly clientCpuUs: number
   readonly serverCpuUs: number
+  /** System calls that write, where they are counted. */
+  readonly clientWrites?: number
+  readonly serverWrites?: number
   /** Values compared, and those that were not what they had to be. */
   readonly verified: number
   readonly mismatches: number
@@ -75,6 +78,8 @@ export async function measure(
 
   const serverCpuBefore = cpuUsOf(options.serverPids)
   const clientCpuBefore = process.cpuUsage()
+  const serverWritesBefore = writesOf(options.serverPids)
+  const clientWritesBefore = writesOf([process.pid])
   const started = performance.now()
   run.latencies.reset()
   await Promise.race([sleepUntilCounted(options.seconds, run.latencies), failed])
@@ -82,6 +87,8 @@ export async function measure(
   const seconds = (performance.now() - started) / 1000
   const clientCpu = process.cpuUsage(clientCpuBefore)
   const serverCpuUs = cpuUsOf(options.serverPids) - serverCpuBefore
+  const serverWrites = writesOf(options.serverPids) - serverWritesBefore
+  const clientWrites = writesOf([process.pid]) - clientWritesBefore
   const calls = run.latencies.total
   const latencies = run.latencies.toSparse()
   run.stopped = true
@@ -93,6 +100,8 @@ export async function measure(
     latencies,
     clientCpuUs: clientCpu.user + clientCpu.system,
     serverCpuUs,
+    clientWrites,
+    serverWrites,
     verified: run.verified,
     mismatches: run.mismatches,
   }

@@ -1,4 +1,4 @@
-/** CPU time and memory of processes, from Linux's /proc (proc(5)). Elsewhere, and for processes that ended, zeros. */
+/** CPU time, writes and memory of processes, from Linux's /proc (proc(5)). Elsewhere, and for processes that ended, zeros. */
 
 import { readFileSync } from 'node:fs'
 import { cpus } from 'node:os'
@@ -17,6 +17,13 @@ export function cpuUsOf(pids: readonly number[]): number {
     ticks += Number(fields[11] ?? 0) + Number(fields[12] ?? 0)
   }
   return ticks * TICK_US
+}
+
+/** How often all of them together have written to a file or socket: on loopback that is where most of a message's cost in the kernel lies. */
+export function writesOf(pids: readonly number[]): number {
+  let writes = 0
+  for (const pid of pids) writes += Number(/^syscw: (\d+)$/m.exec(read(`/proc/${pid}/io`))?.[1] ?? 0)
+  return writes
 }
 
 export function rssBytesOf(pid: number): number {

@@ -20,6 +20,9 @@ export interface Cell {
   readonly p999Us: number
   readonly clientCpuUsPerOp: number
   readonly serverCpuUsPerOp: number
+  /** System calls that write, where they are counted (Linux): about as many messages were sent. */
+  readonly clientWritesPerOp?: number
+  readonly serverWritesPerOp?: number
   /** Batches only. */
   readonly keysPerSecond?: number
   /** Large values only: payload bytes per second / 10^6. */
@@ -58,12 +61,16 @@ export function joinPasses(
   let seconds = 0
   let clientCpuUs = 0
   let serverCpuUs = 0
+  let clientWrites = 0
+  let serverWrites = 0
   for (const pass of passes) {
     histogram.add(pass.latencies)
     calls += pass.calls
     seconds += pass.seconds
     clientCpuUs += pass.clientCpuUs
     serverCpuUs += pass.serverCpuUs
+    clientWrites += pass.clientWrites ?? 0
+    serverWrites += pass.serverWrites ?? 0
   }
   const opsPerSecond = calls / seconds
   return {
@@ -76,6 +83,8 @@ export function joinPasses(
     p999Us: round(histogram.percentileUs(0.999), 1),
     clientCpuUsPerOp: round(clientCpuUs / calls, 2),
     serverCpuUsPerOp: round(serverCpuUs / calls, 2),
+    ...(clientWrites > 0 ? { clientWritesPerOp: round(clientWrites / calls, 3) } : {}),
+    ...(serverWrites > 0 ? { serverWritesPerOp: round(serverWrites / calls, 3) } : {}),
     ...(isBatch(workload) ? { keysPerSecond: round(opsPerSecond * BATCH_KEYS, 0) } : {}),
     ...(valueBytes > 0 ? { megabytesPerSecond: round((opsPerSecond * valueBytes) / 1e6, 1) } : {}),
     passes: passes.map((pass) => round(pass.calls / pass.seconds, 0)),

@@ -144,6 +144,8 @@ describe('a measurement', () => {
       latencies: histogram.toSparse(),
       clientCpuUs: 100,
       serverCpuUs: 50,
+      clientWrites: 20,
+      serverWrites: 10,
       verified: 1,
       mismatches: 0,
     }
@@ -156,6 +158,8 @@ describe('a measurement', () => {
       opsPerSecond: 200,
       clientCpuUsPerOp: 0.5,
       serverCpuUsPerOp: 0.25,
+      clientWritesPerOp: 0.1,
+      serverWritesPerOp: 0.05,
       passes: [300, 100],
     })
     expect(ratiosOf([ours, theirs])).toEqual([
