@@ -78,6 +78,10 @@ class PeersBench {
     if (cells.length > 0) console.log(`\n${tableOf(cells, ratios)}\n`)
     if (soaked !== undefined) console.log(`${soakTable(soaked)}\n`)
     for (const peer of available) console.log(`${peer}: ${PEERS[peer].about}`)
+    const { copies, durability } = this.#options
+    if (copies !== 3 || durability !== 'quorum') {
+      console.log(`ringcache was run otherwise: --copies ${copies} --durability ${durability}`)
+    }
     console.log(JSON.stringify(versions))
     if (json !== undefined) writeFileSync(json, `${JSON.stringify(report, undefined, 2)}\n`)
     for (const failure of this.#failures) console.error(`FAILED ${failure}`)
@@ -106,12 +110,13 @@ class PeersBench {
   }
 
   async #startAndLoad(peers: readonly PeerName[]): Promise<void> {
-    const { keys, portBase, profileFolder } = this.#options
+    const { keys, portBase, profileFolder, copies, durability } = this.#options
+    const settings = { copies, durability, ...(profileFolder === undefined ? {} : { profileFolder }) }
     for (const name of peers) {
       const kind = PEERS[name].servers
       if (this.#servers.has(kind)) continue
       console.log(`starting ${kind}`)
-      const servers = await startServers(kind, portBase, profileFolder === undefined ? {} : { profileFolder })
+      const servers = await startServers(kind, portBase, settings)
       this.#servers.set(kind, servers)
       const job = { kind: 'load', peer: name, addresses: servers.addresses, keys } as const
       await runJob(job, { timeoutMs: JOB_MARGIN_MS })

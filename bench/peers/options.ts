@@ -3,7 +3,14 @@
 import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { numberOf, UsageError, wholeNumberOf } from '../command.ts'
-import { PEER_NAMES, type PeerName, WORKLOAD_NAMES, type WorkloadName } from './peer.ts'
+import {
+  DURABILITIES,
+  type Durability,
+  PEER_NAMES,
+  type PeerName,
+  WORKLOAD_NAMES,
+  type WorkloadName,
+} from './peer.ts'
 import { PORTS_USED } from './registry.ts'
 import { isBatch } from './workload.ts'
 
@@ -25,6 +32,9 @@ export interface PeersOptions {
   readonly portBase: number
   readonly json: string | undefined
   readonly profileFolder: string | undefined
+  /** How ringcache replicates, to see what that costs. */
+  readonly copies: number
+  readonly durability: Durability
   readonly install: boolean
 }
 
@@ -43,6 +53,8 @@ export const USAGE: string = `npm run bench -- peers [options]
   --keys N             records stored (100000)
   --json FILE          also write the results there
   --profile DIR        write CPU profiles of the measured client processes and of ringcache's nodes there
+  --copies N           copies ringcache keeps of each entry, 1 to 3 (3)
+  --durability D       what its writes wait for: quorum, one, all (quorum)
   --port-base N        first of the ${PORTS_USED} loopback ports used (7700)
   --no-install         don't install missing client libraries
   --quick              a short look: workload B, mget100, concurrency 32 and 1, half a second, one pass
@@ -77,6 +89,8 @@ export function parseOptions(args: readonly string[]): PeersOptions | 'help' {
     portBase: wholeNumberOf(values['port-base'] ?? '7700', '--port-base', 1_024, 65_535 - PORTS_USED),
     json: values.json,
     profileFolder: values.profile === undefined ? undefined : resolve(values.profile),
+    copies: wholeNumberOf(values.copies ?? '3', '--copies', 1, 3),
+    durability: list([values.durability ?? 'quorum'], DURABILITIES, '--durability')?.[0] ?? 'quorum',
     install: !values['no-install'],
   }
 }
@@ -96,6 +110,8 @@ function parse(args: readonly string[]) {
         keys: { type: 'string' },
         json: { type: 'string' },
         profile: { type: 'string' },
+        copies: { type: 'string' },
+        durability: { type: 'string' },
         'port-base': { type: 'string' },
         'no-install': { type: 'boolean' },
         quick: { type: 'boolean' },

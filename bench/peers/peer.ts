@@ -45,6 +45,10 @@ export type ServerKind = (typeof SERVER_KINDS)[number]
 export const WORKLOAD_NAMES = ['A', 'B', 'C', 'mget100', 'mset100'] as const
 export type WorkloadName = (typeof WORKLOAD_NAMES)[number]
 
+/** What ringcache's writes wait for. */
+export const DURABILITIES = ['quorum', 'one', 'all'] as const
+export type Durability = (typeof DURABILITIES)[number]
+
 export interface Peer {
   readonly name: PeerName
   readonly servers: ServerKind

@@ -1,6 +1,7 @@
 /**
  * Three ringcache nodes, each a process of its own as `npm start` runs them, with a copy of every partition on all three.
- * Everything is at its default but the addresses, the log level and, for the soak, the size of the default region.
+ * Everything is at its default but the addresses, the log level, what was asked for on the command line and, for the soak, the
+ * size of the default region.
  */
 
 import { execFile } from 'node:child_process'
@@ -8,7 +9,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import type { Servers } from '../peer.ts'
+import type { Durability, Servers } from '../peer.ts'
 import { requireFreePorts, ServerProcess } from './process.ts'
 
 export interface RingcacheSettings {
@@ -16,6 +17,9 @@ export interface RingcacheSettings {
   readonly regionBytes?: number
   /** Where each node writes a CPU profile of its whole life when it stops. */
   readonly profileFolder?: string
+  /** Copies of each entry, and what writes wait for. Default: as installed, 3 and a quorum of them. */
+  readonly copies?: number
+  readonly durability?: Durability
 }
 
 const NODES = 3
@@ -79,7 +83,7 @@ function configuration(ports: readonly number[], settings: RingcacheSettings): s
     'name: bench',
     'nodes:',
     ...nodes,
-    'replication: { factor: 3, durability: quorum, read: primary }',
+    `replication: { factor: ${settings.copies ?? 3}, durability: ${settings.durability ?? 'quorum'}, read: primary }`,
     'log: { level: warn }',
     `regions: { default: ${region} }`,
     '',
