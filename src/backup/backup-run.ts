@@ -239,8 +239,9 @@ export class BackupRun {
     this.#partitionsDone = Math.max(this.#partitionsDone, this.#covered.size, workers.moved.partitions)
     const partitionsDone = Math.min(partitions, this.#partitionsDone)
     const elapsedMs = clock.monotonicMs() - begunMs
+    // Once all is written it depends on the place alone.
     const etaMs =
-      partitionsDone === 0
+      partitionsDone === 0 || partitionsDone === partitions
         ? undefined
         : Math.round((elapsedMs / partitionsDone) * (partitions - partitionsDone))
     this.#options.onProgress?.({

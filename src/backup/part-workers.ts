@@ -43,7 +43,7 @@ interface Worker {
 /** A node that does not answer for so long is given up: its partitions are asked for where they are by then. */
 const SILENCE_MS = 10_000
 /** Of one node, in a row, without a part stored. */
-const FAILURES_MAX = 3
+const FAILURES_MAX = 2
 const AGAIN_MS = 1000
 const AGAIN_MS_MAX = 10_000
 
@@ -175,8 +175,10 @@ export class PartWorkers {
   #over(worker: Worker, nowMs: number, waits: boolean): void {
     const { nodeId, reply } = worker
     this.#workers.delete(nodeId)
-    this.#entries += reply?.entries ?? 0
-    this.#rawBytes += reply?.rawBytes ?? 0
+    if (reply?.state === 'done') {
+      this.#entries += reply.entries
+      this.#rawBytes += reply.rawBytes
+    }
     if (!waits) return
     const delayMs = Math.min(AGAIN_MS_MAX, 2 * (this.#pauses.get(nodeId)?.delayMs ?? AGAIN_MS / 2))
     this.#pauses.set(nodeId, { untilMs: nowMs + delayMs, delayMs })

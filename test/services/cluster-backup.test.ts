@@ -144,7 +144,7 @@ describe.skipIf(!s3ServerInstalled)('backups of a cluster in a bucket', () => {
       isOver = true
       await load
       expect([code, stderr]).toEqual([2, expect.stringContaining('stands still for')])
-      expect(performance.now() - begunMs).toBeLessThan(230_000)
+      expect(performance.now() - begunMs).toBeLessThan(170_000)
       expect(longestMs).toBeLessThan(2000)
     } finally {
       await proxy.close()

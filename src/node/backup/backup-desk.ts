@@ -141,6 +141,7 @@ export class BackupDesk implements ClusterBackups {
       (result) => {
         run.state = 'done'
         run.result = result
+        this.#ports.log.info('work on a backup is done', { action: run.action, backup: request.name })
       },
       (error: unknown) => {
         run.state = 'failed'

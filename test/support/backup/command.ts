@@ -21,7 +21,7 @@ export function runCommand(addresses: readonly string[], ...args: readonly strin
   let child: ChildProcess | undefined
   const ended = new Promise<Ended>((resolve) => {
     const all = [MAIN, ...args, '-a', ...addresses]
-    child = execFile(process.execPath, all, { timeout: 120_000 }, (error, stdout, stderr) => {
+    child = execFile(process.execPath, all, { timeout: 240_000 }, (error, stdout, stderr) => {
       const code = typeof error?.code === 'number' ? error.code : error === null ? 0 : -1
       resolve({ code, stdout, stderr })
     })
