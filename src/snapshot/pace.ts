@@ -47,6 +47,11 @@ export class Pace {
     return this.#clock.monotonicMs() >= this.#sliceEndsMs
   }
 
+  /** Whether more was moved than the rate allows by now. */
+  get owes(): boolean {
+    return this.#paidMs > this.#clock.monotonicMs()
+  }
+
   /** What was moved; a later `turn` waits for it. */
   moved(bytes: number): void {
     if (this.#bytesPerSecond <= 0) return

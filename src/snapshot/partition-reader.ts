@@ -101,7 +101,7 @@ export class PartitionReader {
     }
     try {
       for (let record = await next(); record !== undefined; record = await next()) {
-        if (pace.over) await pace.turn()
+        if (pace.over || pace.owes) await pace.turn()
         if (record.kind === RecordKind.terms && everything) continue
         if (record.kind !== RecordKind.entries) throw damaged(record.key, 'it is of another kind')
         try {

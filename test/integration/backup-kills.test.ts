@@ -53,9 +53,11 @@ it(
           for (const { name: one, state } of found) {
             expect(state).not.toBe('unusable')
             if (state === 'complete')
-              expect(await resultOf<Verification>(addresses, 'snapshot', 'verify', one, ...to)).toMatchObject({
-                isGood: true,
-              })
+              expect(await resultOf<Verification>(addresses, 'snapshot', 'verify', one, ...to)).toMatchObject(
+                {
+                  isGood: true,
+                },
+              )
           }
           nodes.start(id)
           expect(await create.ended).toMatchObject({ code: 0 })

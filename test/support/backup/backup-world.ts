@@ -45,6 +45,7 @@ export class BackupWorld {
       keys: 60,
       valueBytesMax: 900,
       largePerMille: 10,
+      textTags: true,
       ...options,
     })
     this.snapshots.fill()

@@ -42,7 +42,12 @@ export interface WorldOptions {
   /** Share of large values, per thousand writes. */
   readonly largePerMille?: number
   readonly chainMax?: number
+  /** Tags are texts, as those of clients, in place of any bytes. */
+  readonly textTags?: boolean
 }
+
+/** Two tags as they are stored. */
+const TEXT_TAGS: Buffer = Buffer.from('\x03one\x05three')
 
 export function newEngine(): Engine {
   const engine = new Engine({
@@ -170,6 +175,12 @@ export class SnapshotWorld {
       draft.tagsStart = this.below(1000)
       draft.tagsEnd = draft.tagsStart + 1 + this.below(40)
       draft.tagCount = 1 + this.below(3)
+      if (this.options.textTags === true) {
+        draft.tags = TEXT_TAGS
+        draft.tagsStart = 0
+        draft.tagsEnd = TEXT_TAGS.length
+        draft.tagCount = 2
+      }
     }
     let value: LargeValue | undefined
     if (large) {

@@ -56,7 +56,9 @@ describe('the backups of a place', () => {
     await world.time.until(deleteBackup(world.store, 'day-1'))
     expect(order[0]).toBe('day-1/manifest.json')
     expect(order.at(-1)).toBe('day-1/begun.json')
-    expect([...world.store.objects.keys()].filter((name) => name.startsWith('day-1/'))).toEqual(['day-1/notes.txt'])
+    expect([...world.store.objects.keys()].filter((name) => name.startsWith('day-1/'))).toEqual([
+      'day-1/notes.txt',
+    ])
     for (const name of ['day-1', 'day-9', '../day-0'])
       await expect(deleteBackup(world.store as BackupStore, name)).rejects.toMatchObject({
         code: 'INVALID_ARGUMENT',

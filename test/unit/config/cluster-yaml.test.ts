@@ -282,6 +282,24 @@ describe('a mistake', () => {
     ['a scalar for a map', 'regions: all', '5:10', 'regions is "all"; allowed: a map of names to options'],
     ['an unknown policy', 'regions: { r: { policy: lfu } }', '5:25', 'regions.r.policy'],
     [
+      'a folder for backups without its path',
+      'backup: { storage: { type: directory } }',
+      '5:20',
+      'backup.storage has the type directory, which needs a path',
+    ],
+    [
+      'a bucket for backups with a path',
+      'backup: { storage: { type: s3, bucket: b, path: /x } }',
+      '5:49',
+      'backup.storage.path is "/x", but the type is s3; leave it out',
+    ],
+    [
+      'a secret in the address of a server',
+      "backup: { storage: { type: s3, bucket: b, endpoint: 'http://me:secret@host' } }",
+      '5:53',
+      'allowed: http:// or https:// and host:port',
+    ],
+    [
       'an unknown policy in a map',
       'regions: { r: { policy: { type: lfu } } }',
       '5:33',
