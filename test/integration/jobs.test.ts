@@ -1,8 +1,12 @@
 import { execFile } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { describe, expect, it } from 'vitest'
+import { connect } from '../../src/client/connect.ts'
 import type { EndedRunMessage, ListJobsReply } from '../../src/wire/admin-jobs.ts'
 import { startNodeProcesses } from '../support/node-processes.ts'
 
@@ -81,5 +85,47 @@ describe('a job of every second', () => {
     // Not one that was killed left a run open.
     const { runs } = await ask<ListJobsReply>(addresses, 'jobs', 'list')
     expect(runs.filter((run) => Date.now() - run.startedMs > 5000)).toEqual([])
+  }, 120_000)
+})
+
+describe('a backup on a schedule', () => {
+  it('goes on elsewhere when its node is killed, and keeps the newest', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'ringcache-backups-'))
+    try {
+      await using processes = await startNodeProcesses(9610, 3, {
+        replication: { partitions: 64 },
+        backup: {
+          schedule: '*/3 * * * * *',
+          keep: 2,
+          storage: { type: 'directory', path: folder },
+        },
+      })
+      const { addresses, nodes } = processes
+      await using cache = await connect({ nodes: addresses, timeout: 10_000 })
+      await cache.mset(Array.from({ length: 2000 }, (_, i) => [`k${i}`, 'v'.repeat(500)] as const))
+      const rateless = (await ask<ListJobsReply>(addresses, 'jobs', 'list')).jobs[0]
+      expect(rateless?.definition).toMatchObject({ name: 'backup', kind: 'backup', spec: '{"keep":2}' })
+      for (const victim of nodes) {
+        await sleep(2900)
+        await processes.kill(victim.id)
+        await sleep(3000)
+        processes.start(victim.id)
+        await sleep(3000)
+      }
+      await ask(addresses, 'snapshot', 'schedule', '--never')
+      await sleep(6000)
+      const history = await ask<EndedRunMessage[]>(addresses, 'jobs', 'history', 'backup')
+      const done = history.filter(({ outcome }) => outcome === 'done')
+      expect(done.length).toBeGreaterThan(3)
+      expect(history.filter(({ outcome }) => outcome === 'failed')).toEqual([])
+      const backups = await ask<{ name: string; state: string }[]>(addresses, 'snapshot', 'list')
+      const complete = backups.filter(({ state }) => state === 'complete')
+      // The newest two; one more where the last owner died before it removed any.
+      expect(complete.length).toBeGreaterThanOrEqual(2)
+      expect(complete.length).toBeLessThanOrEqual(3)
+      for (const { name } of complete) await ask(addresses, 'snapshot', 'verify', name)
+    } finally {
+      rmSync(folder, { recursive: true, force: true })
+    }
   }, 120_000)
 })

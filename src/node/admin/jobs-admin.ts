@@ -79,9 +79,18 @@ function jobView(job: JobRecord, nowMs: number): api.JobMessage {
   const { name, kind, schedule, timeZone, timeLimitMs, startWithinMs, spec } = job
   const definition = { name, kind, schedule, timeZone, timeLimitMs, startWithinMs, spec }
   const counts = { done: job.doneCount, failed: job.failedCount, missed: job.missedCount }
-  const nextMs =
-    schedule === '' ? undefined : parseSchedule(schedule, timeZone).next(Math.max(nowMs, job.accountedMs))
+  const nextMs = nextOf(job, nowMs)
   return nextMs === undefined ? { definition, ...counts } : { definition, nextMs, ...counts }
+}
+
+function nextOf({ schedule, timeZone, accountedMs }: JobRecord, nowMs: number): number | undefined {
+  if (schedule === '') return undefined
+  try {
+    return parseSchedule(schedule, timeZone).next(Math.max(nowMs, accountedMs))
+  } catch {
+    // A node of another release set it. The log says so.
+    return undefined
+  }
 }
 
 function endedView(run: EndedRun): api.EndedRunMessage {

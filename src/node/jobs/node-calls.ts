@@ -151,16 +151,24 @@ export class NodeCalls {
     signal?: AbortSignal,
   ): Promise<object> {
     const limit = new AbortController()
+    let giveUp: ((error: CacheError) => void) | undefined
+    const over = new Promise<never>((_, reject) => {
+      giveUp = (error) => {
+        limit.abort(error)
+        // Whoever works on it may not heed the signal.
+        reject(error)
+      }
+    })
     const timer: Timer = this.#ports.scheduler.after(timeoutMs, () =>
-      limit.abort(new CacheError('TIMEOUT', `no answer within ${Math.round(timeoutMs)} ms`)),
+      giveUp?.(new CacheError('TIMEOUT', `no answer within ${Math.round(timeoutMs)} ms`)),
     )
-    const giveUp = (): void => limit.abort(new CacheError('ABORTED', 'the call was given up'))
-    signal?.addEventListener('abort', giveUp, { once: true })
+    const aborted = (): void => giveUp?.(new CacheError('ABORTED', 'the call was given up'))
+    signal?.addEventListener('abort', aborted, { once: true })
     try {
-      return await work(limit.signal)
+      return await Promise.race([work(limit.signal), over])
     } finally {
       timer.cancel()
-      signal?.removeEventListener('abort', giveUp)
+      signal?.removeEventListener('abort', aborted)
     }
   }
 }
