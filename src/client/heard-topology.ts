@@ -1,6 +1,7 @@
 /**
  * The topology that was heard last, decoded. Every node tells a client of each change, in the same bytes: those that come after
- * the first need not be decoded again, which takes milliseconds where there are thousands of partitions.
+ * the first need not be decoded again, which takes milliseconds where there are thousands of partitions. Of the next record, partitions that
+ * have not changed stay the same objects.
  */
 
 import { decodeTopology } from '../topology/codec.ts'
@@ -14,7 +15,7 @@ export class HeardTopology {
   decode(bytes: Uint8Array): Topology {
     if (this.#topology !== undefined && this.#bytes !== undefined && isEqual(this.#bytes, bytes))
       return this.#topology
-    const topology = decodeTopology(bytes)
+    const topology = decodeTopology(bytes, this.#topology)
     this.#topology = topology
     // A copy: what came is a view of a whole frame.
     this.#bytes = bytes.slice()

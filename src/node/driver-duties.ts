@@ -19,6 +19,9 @@ const REPLACE_VOTER_MS = 30_000
 /** Members that are not known to be gone for good are waited for so long. */
 const RETURN_MS = 10_000
 const CHECK_MS = 100
+/** Moves are planned so long after a commit of many partitions: what nodes make of that comes first. */
+const PLAN_AFTER_MS_PER_PARTITION = 0.05
+const PLAN_AFTER_MS_MAX = 50
 
 export class DriverDuties {
   readonly #options: NodeOptions
@@ -33,6 +36,7 @@ export class DriverDuties {
   readonly #lackingMs = new Map<number, number>()
   #checkedMs = Number.NEGATIVE_INFINITY
   #epoch = 0
+  #adoptedMs = 0
 
   /** @param isLinked whether a node, whatever process of it, is there */
   constructor(
@@ -55,6 +59,7 @@ export class DriverDuties {
     const nowMs = this.#clock.monotonicMs()
     if (topology.epoch === this.#epoch && nowMs - this.#checkedMs < CHECK_MS) return []
     this.#checkedMs = nowMs
+    if (topology.epoch !== this.#epoch) this.#adoptedMs = nowMs
     this.#epoch = topology.epoch
     const changes: Transform[] = []
     const voter = this.#voterChange(topology, nowMs)
@@ -63,7 +68,9 @@ export class DriverDuties {
     if (recovered !== undefined) changes.push(recovered)
     const isAlive = (nodeId: string, incarnation: string): boolean =>
       this.#liveness.verdict(nodeId, incarnation) === 'alive'
-    changes.push(...this.#rebalance.changes(topology, isAlive, nowMs))
+    const planAfterMs = Math.floor(PLAN_AFTER_MS_PER_PARTITION * topology.partitions.length)
+    if (nowMs - this.#adoptedMs >= Math.min(PLAN_AFTER_MS_MAX, planAfterMs))
+      changes.push(...this.#rebalance.changes(topology, isAlive, nowMs))
     return changes
   }
 

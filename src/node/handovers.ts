@@ -3,7 +3,7 @@
  * milliseconds while that happens (src/replication/primary-moves.ts).
  *
  * Copies come first: while any are made, commits queue, and a partition would be held off for as long as they do. So handovers
- * wait for a quiet cluster, but not for ever, for a copy may be stuck.
+ * wait until no copy has been completed for a while, for one may be stuck.
  *
  * What is to be handed over follows from the record alone (`wantedHandover`), so nothing has to be remembered; what does not
  * succeed is tried again.
@@ -11,7 +11,7 @@
 
 import { onDemand, type Scheduler, type SleepingTimer } from '../kernel/scheduler.ts'
 import { wantedHandover } from '../rebalance/plan.ts'
-import { lacksCopies } from '../rebalance/progress.ts'
+import { copiesToBuild } from '../rebalance/progress.ts'
 import { wantedPlacement } from '../topology/placement.ts'
 import type { NodeIndex, Topology } from '../topology/topology.ts'
 
@@ -24,19 +24,20 @@ export interface HandoverPorts {
   move(partition: number, node: NodeIndex): boolean
 }
 
-/** Each is a commit, which costs every node and every client. */
-const INTERVAL_MS = 500
+/** Each time is a commit, which costs every node and every client. */
+const INTERVAL_MS = 2000
 /** Begun in one interval. */
-const MOVES_MAX = 16
-/** Intervals to wait for copies that are being made: 30 s. After that, one partition at a time. */
-const PATIENCE = 60
+const MOVES_MAX = 32
+/** Intervals to wait for the next copy to be completed: 30 s. After that, one partition at a time. */
+const PATIENCE = 15
 
 export class Handovers {
   readonly #ports: HandoverPorts
   readonly #timer: SleepingTimer
   #seen: Topology | undefined
   #pending: (readonly [partition: number, node: NodeIndex])[] = []
-  #isCopying = false
+  /** Copies that are still to be made. */
+  #copiesLeft = 0
   #waited = 0
 
   constructor(ports: HandoverPorts) {
@@ -61,15 +62,18 @@ export class Handovers {
       this.#seen = topology
       const wanted = wantedPlacement(topology)
       this.#pending = pendingHandovers(topology, this.#ports.self(), wanted)
-      this.#isCopying = this.#pending.length > 0 && lacksCopies(topology, wanted)
+      const left = this.#pending.length > 0 ? copiesToBuild(topology, wanted) : 0
+      if (left < this.#copiesLeft) this.#waited = 0
+      this.#copiesLeft = left
     }
     if (this.#pending.length === 0) {
       this.#waited = 0
       return false
     }
-    if (!this.#isCopying) this.#waited = 0
+    const isCopying = this.#copiesLeft > 0
+    if (!isCopying) this.#waited = 0
     else if (++this.#waited < PATIENCE) return true
-    const most = this.#isCopying ? 1 : MOVES_MAX
+    const most = isCopying ? 1 : MOVES_MAX
     let begun = 0
     for (const [partition, node] of this.#pending) {
       if (begun === most) break

@@ -14,7 +14,7 @@ import { type Random, uniform } from '../kernel/random.ts'
 import type { Scheduler, Timer } from '../kernel/scheduler.ts'
 import { Acceptor } from '../topology/register/acceptor.ts'
 import type { Chain } from '../topology/register/chain.ts'
-import { canWait, pauseMs } from '../topology/register/patience.ts'
+import { pauseMs } from '../topology/register/patience.ts'
 import { Proposer, type ProposerStep } from '../topology/register/proposer.ts'
 import type { RegisterStore } from '../topology/register/register-store.ts'
 import { changeKey, draftValue } from '../topology/register/value.ts'
@@ -58,6 +58,8 @@ export class Register {
   #finish: Timer | undefined
   #diskRetry: Timer | undefined
   #patience: Timer | undefined
+  /** How long after the latest commit that timer ends. */
+  #patienceMs = 0
   #adoptedMs = Number.NEGATIVE_INFINITY
   #isScheduled = false
   #closed = false
@@ -128,11 +130,15 @@ export class Register {
 
   /** These changes are to be decided here. Those that do not apply (any more) are dropped. */
   drive(changes: readonly Transform[]): void {
+    const { topology } = this.#ports.chain
+    let leastMs = Number.POSITIVE_INFINITY
     for (const change of changes) {
       if (this.#agenda.size >= AGENDA_MAX) break
       this.#agenda.set(changeKey(change), change)
+      if (topology !== undefined) leastMs = Math.min(leastMs, pauseMs(topology, change))
     }
-    this.#schedule()
+    // While steps of moves come together, most of what comes changes nothing about when they are decided.
+    if (this.#patience === undefined || leastMs < this.#patienceMs) this.#schedule()
   }
 
   /** The chain has moved on. */
@@ -140,7 +146,10 @@ export class Register {
     const { chain } = this.#ports
     this.#acceptor.learned(chain.epoch)
     this.#adoptedMs = this.#ports.clock.monotonicMs()
-    for (const change of chain.last?.changes ?? []) this.#agenda.delete(changeKey(change))
+    this.#patience?.cancel()
+    this.#patience = undefined
+    if (this.#agenda.size > 0)
+      for (const change of chain.last?.changes ?? []) this.#agenda.delete(changeKey(change))
     if (this.#proposer !== undefined && this.#proposer.slot <= chain.epoch) this.#proposer = undefined
     this.#finish?.cancel()
     this.#finish = undefined
@@ -158,9 +167,12 @@ export class Register {
 
   #schedule(): void {
     if (this.#isScheduled || this.#closed) return
-    const waitMs = this.#waitMs()
+    const pauseMs = this.#leastPauseMs()
+    const waitMs = this.#adoptedMs + pauseMs - this.#ports.clock.monotonicMs()
     if (waitMs > 0) {
-      this.#patience ??= this.#ports.scheduler.after(waitMs, () => {
+      this.#patience?.cancel()
+      this.#patienceMs = pauseMs
+      this.#patience = this.#ports.scheduler.after(waitMs, () => {
         this.#patience = undefined
         this.#schedule()
       })
@@ -173,12 +185,16 @@ export class Register {
     })
   }
 
-  /** How long all that is to be changed can wait for more to come. */
-  #waitMs(): number {
-    const { chain, clock } = this.#ports
-    if (chain.topology === undefined || this.#agenda.size === 0) return 0
-    for (const change of this.#agenda.values()) if (!canWait(change)) return 0
-    return this.#adoptedMs + pauseMs(chain.topology) - clock.monotonicMs()
+  /** How long after the latest commit all that is to be changed can wait for more to come. */
+  #leastPauseMs(): number {
+    const { topology } = this.#ports.chain
+    if (topology === undefined || this.#agenda.size === 0) return 0
+    let leastMs = Number.POSITIVE_INFINITY
+    for (const change of this.#agenda.values()) {
+      leastMs = Math.min(leastMs, pauseMs(topology, change))
+      if (leastMs === 0) return 0
+    }
+    return leastMs
   }
 
   /** @param completing begins even without a change of its own */

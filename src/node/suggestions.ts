@@ -4,7 +4,7 @@ import type { Clock } from '../kernel/clock.ts'
 import type { Random } from '../kernel/random.ts'
 import type { Scheduler } from '../kernel/scheduler.ts'
 import type { Chain } from '../topology/register/chain.ts'
-import { canWait, pauseMs } from '../topology/register/patience.ts'
+import { pauseMs } from '../topology/register/patience.ts'
 import { type ProposalEnd, Proposals } from '../topology/register/proposals.ts'
 import type { Topology } from '../topology/topology.ts'
 import { encodeTransforms } from '../topology/transform-codec.ts'
@@ -52,7 +52,7 @@ export class Suggestions {
   propose(transform: Transform, ended?: (end: ProposalEnd) => void): boolean {
     const { clock, chain } = this.#ports
     const { topology } = chain
-    const patienceMs = topology !== undefined && canWait(transform) ? pauseMs(topology) : 0
+    const patienceMs = topology !== undefined ? pauseMs(topology, transform) : 0
     const taken = this.#proposals.add(transform, clock.monotonicMs(), ended, patienceMs)
     this.#flushSoon()
     return taken

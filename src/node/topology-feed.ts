@@ -6,10 +6,12 @@
 import type { Clock } from '../kernel/clock.ts'
 import { CacheError, toCacheError } from '../kernel/errors.ts'
 import type { Log } from '../kernel/log.ts'
-import type { Scheduler } from '../kernel/scheduler.ts'
+import type { Scheduler, Timer } from '../kernel/scheduler.ts'
 import { encodeTopology } from '../topology/codec.ts'
 import type { Chain } from '../topology/register/chain.ts'
+import { canSpread } from '../topology/register/patience.ts'
 import type { RegisterStore } from '../topology/register/register-store.ts'
+import { decodeValue } from '../topology/register/value.ts'
 import type { Topology } from '../topology/topology.ts'
 import type { ControlMessage } from '../wire/control-frames.ts'
 import type { ControlLink } from './control-link.ts'
@@ -38,11 +40,18 @@ export interface TopologyFeedPorts {
 }
 
 const FETCH_PAUSE_MS = 50
+/** Between two nodes that are told of a change that may spread slowly: what each makes of it takes milliseconds. */
+const SPREAD_MS = 10
+/** All are told by then. */
+const SPREAD_MAX_MS = 100
 
 export class TopologyFeed {
   readonly #options: NodeOptions
   readonly #ports: TopologyFeedPorts
   #fetchedMs = Number.NEGATIVE_INFINITY
+  /** Nodes that are yet to be told of the last change, and how. */
+  #untold: (() => void)[] = []
+  #spread: Timer | undefined
   #closed = false
 
   constructor(options: NodeOptions, ports: TopologyFeedPorts) {
@@ -52,6 +61,7 @@ export class TopologyFeed {
 
   close(): void {
     this.#closed = true
+    this.#spread?.cancel()
   }
 
   /** A value is known to be decided. @param fetch gets what is missing before it */
@@ -105,8 +115,15 @@ export class TopologyFeed {
   /** An attempt of this node had a value decided. */
   decided(slot: number, value: Uint8Array, sessions: Iterable<ControlSession>): void {
     const links = [...this.#ports.links.all()]
+    // In order: who missed one fetches it.
+    for (const tell of this.#untold) tell()
     // Told first, learned then: a node that is no longer part of it still hears why.
-    for (const link of links) link.send({ kind: 'decided', slot, value })
+    this.#untold = links.map((link) => () => link.send({ kind: 'decided', slot, value }))
+    const pauseMs = this.#canSpread(value) ? Math.min(SPREAD_MS, SPREAD_MAX_MS / links.length) : 0
+    this.#spread?.cancel()
+    // This node is the first.
+    if (pauseMs > 0) this.#spread = this.#ports.scheduler.after(pauseMs, () => this.#tellNext(pauseMs))
+    else this.#tellNext(0)
     const reached = new Set(links.map((link) => link.peer?.nodeId))
     for (const session of sessions) {
       if (!reached.has(session.peer.nodeId)) session.send({ kind: 'fetched', slot, value })
@@ -115,6 +132,24 @@ export class TopologyFeed {
     this.#ports.scheduler.nextTurn(() => {
       if (!this.#closed) this.learn(slot, value, () => this.#fetchWhole())
     })
+  }
+
+  #canSpread(value: Uint8Array): boolean {
+    const { topology } = this.#ports.chain
+    return topology !== undefined && decodeValue(value).changes.every((change) => canSpread(topology, change))
+  }
+
+  #tellNext(pauseMs: number): void {
+    this.#spread?.cancel()
+    this.#spread = undefined
+    if (this.#closed) return
+    if (pauseMs === 0) {
+      for (const tell of this.#untold.splice(0)) tell()
+      return
+    }
+    this.#untold.shift()?.()
+    if (this.#untold.length > 0)
+      this.#spread = this.#ports.scheduler.after(pauseMs, () => this.#tellNext(pauseMs))
   }
 
   /** Sends what leads from `epoch` to what is known. */

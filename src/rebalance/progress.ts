@@ -50,9 +50,13 @@ export function progressOf(topology: Topology): Progress {
   }
 }
 
-/** Whether copies are still to be built. @param wanted the placement that the ring wants */
-export function lacksCopies(topology: Topology, wanted: readonly (readonly NodeIndex[])[]): boolean {
-  return topology.partitions.some((record, p) => copiesLacking(topology, record, wanted[p] ?? []) > 0)
+/** How many copies are still to be built. @param wanted the placement that the ring wants */
+export function copiesToBuild(topology: Topology, wanted: readonly (readonly NodeIndex[])[]): number {
+  let count = 0
+  topology.partitions.forEach((record, p) => {
+    count += copiesLacking(topology, record, wanted[p] ?? [])
+  })
+  return count
 }
 
 function copiesLacking(

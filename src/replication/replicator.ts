@@ -14,6 +14,7 @@ import type { Log } from '../kernel/log.ts'
 import type { MemoryAccount } from '../kernel/memory-account.ts'
 import { type BrokenRules, keeps } from '../kernel/rule-switch.ts'
 import { every, onDemand, type Scheduler, type SleepingTimer, type Timer } from '../kernel/scheduler.ts'
+import { hasAllCopies } from '../topology/redundancy.ts'
 import type { Durability, NodeIndex, PartitionRecord, RegionRecord, Topology } from '../topology/topology.ts'
 import { isBlocked } from '../topology/validity.ts'
 import { FrameType } from '../wire/frames.ts'
@@ -283,7 +284,9 @@ export class Replicator {
       log: ports.log,
       sessionsMax: SYNC_SESSIONS_OUT_MAX,
       bytesPerSecond: options.syncBytesPerSecond ?? 0,
+      pace: this.pace,
       peer: (node) => this.#peers[node],
+      isMove: ({ partition }) => this.#topology !== undefined && hasAllCopies(this.#topology, partition),
       sendsIds: keeps(brokenRules, 'ids-in-sync'),
       promotesWhole: keeps(brokenRules, 'promote-only-whole'),
       keepsByVersion: keeps(brokenRules, 'listed-by-version'),

@@ -15,7 +15,7 @@ import type { Clock } from '../kernel/clock.ts'
 import { CacheError } from '../kernel/errors.ts'
 import type { MemoryAccount } from '../kernel/memory-account.ts'
 import { type BrokenRules, keeps } from '../kernel/rule-switch.ts'
-import type { Scheduler } from '../kernel/scheduler.ts'
+import type { Scheduler, Timer } from '../kernel/scheduler.ts'
 import type { NodeIndex, PartitionRecord } from '../topology/topology.ts'
 import { changeOf } from './adoption.ts'
 import type { Leadership } from './leadership.ts'
@@ -55,7 +55,9 @@ export interface LoadedEnd extends LogEnd {
 }
 
 /** Entries of a partition without a role here that are removed in one turn. */
-const DROPS_PER_SLICE = 500
+const DROPS_PER_SLICE = 200
+/** Between two such slices, unless memory is short, in milliseconds. */
+const DROP_PAUSE_MS = 4
 /** What a node holds of a partition that lacks a replica is kept this long. */
 const RETAIN_MS = 60_000
 
@@ -69,6 +71,7 @@ export class Roles {
   /** Loaded from a snapshot and not touched since. */
   readonly #loaded = new Map<number, LoadedEnd>()
   #dropDue = false
+  #dropTimer: Timer | undefined
   #closed = false
   #self: NodeIndex = NO_NODE
   readonly #keepsAcks: boolean
@@ -91,6 +94,7 @@ export class Roles {
 
   close(): void {
     this.#closed = true
+    this.#dropTimer?.cancel()
   }
 
   /** What was loaded of partitions, and nothing has touched since. */
@@ -334,7 +338,8 @@ export class Roles {
     const due = [...this.#dropping].some(([partition, fromMs]) => this.#isDue(partition, fromMs, nowMs))
     if (!due || this.#dropDue || this.#closed) return
     this.#dropDue = true
-    this.#ports.scheduler.nextTurn(() => {
+    const { scheduler, memory } = this.#ports
+    const run = (): void => {
       this.#dropDue = false
       if (this.#closed) return
       let left = DROPS_PER_SLICE
@@ -346,7 +351,10 @@ export class Roles {
         if (left <= 0) break
       }
       if (this.#dropping.size > 0) this.dropSoon()
-    })
+    }
+    // A partition is handed over in one moment, and what goes with it takes a while: the loop has more to do than that.
+    if (memory.level === 'normal') this.#dropTimer = scheduler.after(DROP_PAUSE_MS, run)
+    else scheduler.nextTurn(run)
   }
 
   /** Memory that somebody needs now is given back at once; what was loaded, only when it is all that can be. */

@@ -38,6 +38,8 @@ export type SyncPhase =
   | { readonly kind: 'promoting'; readonly sinceMs: number; readonly partitionEpoch: number }
 
 const HASHES = 2 ** 32
+const BUCKETS = 64
+const BUCKET_HASHES: number = HASHES / BUCKETS
 
 export class SyncSession {
   readonly replica: Replica
@@ -136,18 +138,23 @@ export class SyncSession {
     this.inFlightBytes = 0
   }
 
-  /** The last hash that belongs to the same bucket as `hash`. */
-  bucketEnd(hash: number): number {
-    return (Math.floor(hash / 2 ** 26) + 1) * 2 ** 26 - 1
+  /** The last hash of the buckets that differ one after the other, from that of `hash` on. */
+  runEnd(hash: number): number {
+    let bucket = Math.floor(hash / BUCKET_HASHES) + 1
+    while (bucket < BUCKETS && this.#differs(bucket)) bucket++
+    return bucket * BUCKET_HASHES - 1
+  }
+
+  #differs(bucket: number): boolean {
+    return (((bucket < 32 ? this.low : this.high) >>> (bucket & 31)) & 1) === 1
   }
 
   #wantedFrom(hash: number): number {
     let at = hash
     while (at < HASHES) {
-      const bucket = Math.floor(at / 2 ** 26)
-      const word = bucket < 32 ? this.low : this.high
-      if ((word >>> (bucket & 31)) & 1) return at
-      at = (bucket + 1) * 2 ** 26
+      const bucket = Math.floor(at / BUCKET_HASHES)
+      if (this.#differs(bucket)) return at
+      at = (bucket + 1) * BUCKET_HASHES
     }
     return HASHES
   }

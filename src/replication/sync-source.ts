@@ -34,7 +34,9 @@ import {
   SyncStatus,
   writeListed,
 } from '../wire/replica-frames.ts'
+import type { BulkPace } from './bulk-pace.ts'
 import { EntryEncoder } from './entry-encoder.ts'
+import { MovePace } from './move-pace.ts'
 import type { OperationTable, SessionOutcomes } from './operation-table.ts'
 import type { PeerLog } from './peer-log.ts'
 import { PROPOSE_AGAIN_MS, type Proposals } from './proposals.ts'
@@ -55,7 +57,11 @@ export interface SyncSourcePorts {
   readonly sessionsMax: number
   /** Bytes of ranges a second, over all sessions; 0: without limit. */
   readonly bytesPerSecond: number
+  /** Tells whether clients are served beside. */
+  readonly pace: BulkPace
   peer(node: NodeIndex): PeerLog | undefined
+  /** Whether the copy only moves: there are enough of the partition. */
+  isMove(replica: Replica): boolean
   /** Broken by a test. */
   readonly sendsIds: boolean
   readonly promotesWhole: boolean
@@ -65,13 +71,18 @@ export interface SyncSourcePorts {
 const WINDOW_BYTES = 1024 * 1024
 const SLICE_BYTES = 64 * 1024
 const SLICE_MS = 2
+/** Of a copy that moves, beside clients that are served. */
+const MOVE_RANGE_BYTES = 16 * 1024
 /** A frame is never larger: entries of one hash stay together. */
 const RANGE_BYTES_MAX = 900 * 1024
 const LARGE_BYTES_PER_RANGE = 8 * 1024 * 1024
 /** A session in which nothing happens for this long begins anew, in milliseconds. */
 const STUCK_MS = 5000
 const RETRY_MIN_MS = 200
+/** A node that has enough to do is asked again after so long, in milliseconds. */
 const BUSY_MS = 40
+/** A step of a move that is proposed waits for others to come: no use in proposing it again before this. */
+const PROPOSE_MOVE_AGAIN_MS = 3000
 const RETRY_MAX_MS = 1000
 /** What an entry that is only named takes in a range. */
 const LISTED_BYTES = 16
@@ -86,6 +97,9 @@ export class SyncSource {
   /** Those of them that the learner holds already. */
   readonly #held = new Set<EntryIndex>()
   readonly #listed: ListedEntry = { hash: 0, versionEpoch: 0, sequence: 0 }
+  /** Nodes that said that they are brought up in enough partitions: until when they are not asked again. */
+  readonly #busyUntilMs = new Map<NodeIndex, number>()
+  readonly #movePace: MovePace
   #attempts = 0
   #pumpDue = false
   #timer: Timer | undefined
@@ -100,6 +114,7 @@ export class SyncSource {
   constructor(ports: SyncSourcePorts) {
     this.#ports = ports
     this.#encoder = new EntryEncoder(ports.engine)
+    this.#movePace = new MovePace(ports.clock, ports.scheduler, () => this.#pumpSoon())
   }
 
   get sessionCount(): number {
@@ -188,8 +203,9 @@ export class SyncSource {
         break
       case SyncStatus.busy:
         // Others bring it up in other partitions: that takes no longer for having asked.
-        if (session.phase.kind === 'beginning')
-          session.phase = { kind: 'queued', notBeforeMs: nowMs + BUSY_MS }
+        if (session.phase.kind !== 'beginning') return
+        session.phase = { kind: 'queued', notBeforeMs: nowMs + BUSY_MS }
+        this.#busyUntilMs.set(node, nowMs + BUSY_MS)
         break
       default:
         this.#again(session, 'it could not go on')
@@ -220,6 +236,7 @@ export class SyncSource {
   close(): void {
     this.#closed = true
     this.#timer?.cancel()
+    this.#movePace.close()
     this.#retryTimer?.cancel()
   }
 
@@ -268,7 +285,8 @@ export class SyncSource {
     const { replica, node } = session
     // Older sets have to be settled first: the commit would be refused.
     if (replica.settleSequence !== Number.POSITIVE_INFINITY) return
-    if (session.phase.kind === 'promoting' && nowMs - session.phase.sinceMs < PROPOSE_AGAIN_MS) return
+    const againMs = this.#ports.isMove(replica) ? PROPOSE_MOVE_AGAIN_MS : PROPOSE_AGAIN_MS
+    if (session.phase.kind === 'promoting' && nowMs - session.phase.sinceMs < againMs) return
     session.phase = { kind: 'promoting', sinceMs: nowMs, partitionEpoch: replica.partitionEpoch }
     this.#ports.proposals.promote({
       partition: replica.partition,
@@ -290,21 +308,28 @@ export class SyncSource {
   /** One slice of work. */
   #pump(): void {
     this.#forgetGone()
-    const { clock, sessionsMax } = this.#ports
+    const { clock, sessionsMax, pace } = this.#ports
     const nowMs = clock.monotonicMs()
     let active = 0
     for (const session of this.#sessions) if (session.isActive) active++
     let left = SLICE_BYTES
     let more = false
+    const isShared = pace.isShared
     for (const session of this.#sessions) {
       const { phase } = session
-      if (phase.kind === 'queued' && active < sessionsMax && nowMs >= phase.notBeforeMs) {
+      const rests = isShared && this.#ports.isMove(session.replica)
+      if (rests && this.#movePace.isResting) continue
+      if (phase.kind === 'queued' && active < sessionsMax && nowMs >= this.#dueMs(session)) {
         if (this.#begin(session, nowMs)) active++
       }
       while (left > 0 && clock.monotonicMs() - nowMs < SLICE_MS && !this.#throttled(nowMs)) {
-        const bytes = this.#step(session)
+        const startMs = clock.monotonicMs()
+        const bytes = this.#step(session, rests)
         if (bytes === 0) break
         left -= bytes
+        if (!rests) continue
+        this.#movePace.spend(clock.monotonicMs() - startMs)
+        break
       }
       if (left <= 0 || clock.monotonicMs() - nowMs >= SLICE_MS) more = true
     }
@@ -315,11 +340,20 @@ export class SyncSource {
   /** Sessions that are to begin again later, sooner than the next tick. */
   #pumpWhenDue(nowMs: number): void {
     let dueMs = Number.POSITIVE_INFINITY
-    for (const { phase } of this.#sessions)
-      if (phase.kind === 'queued' && phase.notBeforeMs > nowMs) dueMs = Math.min(dueMs, phase.notBeforeMs)
+    for (const session of this.#sessions) {
+      if (session.phase.kind !== 'queued') continue
+      const atMs = this.#dueMs(session)
+      if (atMs > nowMs) dueMs = Math.min(dueMs, atMs)
+    }
     if (dueMs === Number.POSITIVE_INFINITY) return
     this.#retryTimer?.cancel()
     this.#retryTimer = this.#ports.scheduler.after(dueMs - nowMs, () => this.#pumpSoon())
+  }
+
+  /** When a queued session may begin. */
+  #dueMs({ phase, node }: SyncSession): number {
+    const notBeforeMs = phase.kind === 'queued' ? phase.notBeforeMs : Number.POSITIVE_INFINITY
+    return Math.max(notBeforeMs, this.#busyUntilMs.get(node) ?? 0)
   }
 
   /** Whether the rate is used up; if so the work goes on by itself later. */
@@ -349,8 +383,11 @@ export class SyncSource {
     return true
   }
 
-  /** @returns bytes sent; 0 when there is nothing to be done now. */
-  #step(session: SyncSession): number {
+  /**
+   * @param rests whether in small steps, each of which waits for the one before
+   * @returns bytes sent; 0 when there is nothing to be done now.
+   */
+  #step(session: SyncSession, rests: boolean): number {
     const { phase } = session
     const peer = this.#ports.peer(session.node)
     if (peer?.linked !== true || session.learner.state === 'unknown') return 0
@@ -365,7 +402,8 @@ export class SyncSource {
           session.phase = { kind: 'ending' }
           return this.#send(peer, finishFrame(w))
         }
-        return session.inFlightBytes < WINDOW_BYTES ? this.#sendRange(session, peer) : 0
+        if (session.inFlightBytes >= (rests ? 1 : WINDOW_BYTES)) return 0
+        return this.#sendRange(session, peer, rests ? MOVE_RANGE_BYTES : REQUEST_FRAME_BYTES_TARGET)
       default:
         return 0
     }
@@ -406,7 +444,7 @@ export class SyncSource {
     return this.#send(peer, finishFrame(w))
   }
 
-  #sendRange(session: SyncSession, peer: PeerLog): number {
+  #sendRange(session: SyncSession, peer: PeerLog, bytesTarget: number): number {
     const { staging } = session
     if (staging !== undefined) {
       if (staging.failed) {
@@ -417,8 +455,8 @@ export class SyncSource {
     }
     const { engine } = this.#ports
     const fromHash = staging?.fromHash ?? session.nextHash
-    const lastHash = staging?.toHash ?? session.bucketEnd(fromHash)
-    const cut = this.#collect(session, fromHash, lastHash, staging !== undefined)
+    const lastHash = staging?.toHash ?? session.runEnd(fromHash)
+    const cut = this.#collect(session, fromHash, lastHash, staging !== undefined, bytesTarget)
     // What was listed and has another version since is not the learner's any more: its value has to be sent after all.
     const isOverdue = cut.large.some((e) => staging?.listed.has(engine.largeValue(e) as LargeValue) === true)
     if ((staging === undefined && cut.large.length > 0) || isOverdue) {
@@ -453,6 +491,7 @@ export class SyncSource {
     fromHash: number,
     lastHash: number,
     staged: boolean,
+    bytesTarget: number,
   ): { toHash: number; large: EntryIndex[] } {
     const { engine } = this.#ports
     const { partition } = session.replica
@@ -463,7 +502,7 @@ export class SyncSource {
     let bytes = 0
     let largeBytes = 0
     let hash = fromHash
-    const target = staged ? RANGE_BYTES_MAX : REQUEST_FRAME_BYTES_TARGET
+    const target = staged ? RANGE_BYTES_MAX : bytesTarget
     while (hash <= lastHash) {
       const first = entries.length
       const next = engine.collectFrom(partition, hash, entries)

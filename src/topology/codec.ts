@@ -126,8 +126,12 @@ export function writeRing(w: ByteWriter, ring: RingRecord): void {
   w.uint8(ring.paused ? 1 : 0)
 }
 
-/** @throws CacheError PROTOCOL_ERROR when the bytes are no consistent topology of a known format. */
-export function decodeTopology(bytes: Uint8Array): Topology {
+/**
+ * @param before a record of the same cluster: what a client hears of mostly repeats it, and partitions that are the same stay the same
+ *   objects, so that a new record costs little and leaves little behind
+ * @throws CacheError PROTOCOL_ERROR when the bytes are no consistent topology of a known format.
+ */
+export function decodeTopology(bytes: Uint8Array, before?: Topology): Topology {
   const r = new ByteReader(bytes)
   const format = r.uint8()
   if (format !== FORMAT) throw new CacheError('PROTOCOL_ERROR', `unknown topology format ${format}`)
@@ -149,8 +153,11 @@ export function decodeTopology(bytes: Uint8Array): Topology {
     regionId: readRegionId(reader),
     ...readRegion(reader),
   }))
+  let at = 0
   const partitions = readList(r, PARTITIONS_MAX, 'partitions', (reader) =>
-    readPartition(reader, nodes.length, whole),
+    whole
+      ? readPartition(reader, nodes.length)
+      : readClientPartition(reader, nodes.length, before?.partitions[at++]),
   )
   const jobs = whole && r.remaining > 0 ? { jobs: readJobs(r) } : {}
   const topology = { clusterId, clusterName, epoch, ...inner, nodes, groups, regions, partitions, ...jobs }
@@ -226,13 +233,33 @@ export function writePartition(w: ByteWriter, partition: PartitionRecord, whole:
   w.varint(partition.recoveredAt)
 }
 
-function readPartition(r: ByteReader, nodeCount: number, whole: boolean): PartitionRecord {
+/** @returns `before` itself if it is the same */
+function readClientPartition(
+  r: ByteReader,
+  nodeCount: number,
+  before: PartitionRecord | undefined,
+): PartitionRecord {
+  const partitionEpoch = r.varint() as PartitionEpoch
+  const primary = readIndex(r, nodeCount)
+  const inSync = readIndexesLike(r, nodeCount, before?.inSync ?? [])
+  if (before !== undefined && inSync === before.inSync) {
+    const isSame = before.partitionEpoch === partitionEpoch && before.primary === primary
+    if (isSame && before.learners.length + before.unsettled.length + before.recoveredAt === 0) return before
+  }
+  checkInSync(primary, inSync)
+  return { partitionEpoch, primary, inSync, learners: [], unsettled: [], recoveredAt: 0 }
+}
+
+function checkInSync(primary: number, inSync: readonly number[]): void {
+  check(inSync[0] === primary, 'a primary is not the first of its in-sync set')
+  check(new Set(inSync).size === inSync.length, 'an in-sync set names a node twice')
+}
+
+function readPartition(r: ByteReader, nodeCount: number): PartitionRecord {
   const partitionEpoch = r.varint() as PartitionEpoch
   const primary = readIndex(r, nodeCount)
   const inSync = readIndexes(r, nodeCount)
-  check(inSync[0] === primary, 'a primary is not the first of its in-sync set')
-  check(new Set(inSync).size === inSync.length, 'an in-sync set names a node twice')
-  if (!whole) return { partitionEpoch, primary, inSync, learners: [], unsettled: [], recoveredAt: 0 }
+  checkInSync(primary, inSync)
   const learners = readList(r, nodeCount, 'learners', (reader): LearnerRecord => {
     return { node: readIndex(reader, nodeCount), session: reader.varint() as Epoch }
   })
@@ -275,6 +302,19 @@ function writeIndexes(w: ByteWriter, indexes: readonly number[]): void {
 
 function readIndexes(r: ByteReader, nodeCount: number): number[] {
   return readList(r, nodeCount, 'replicas', (reader) => readIndex(reader, nodeCount))
+}
+
+/** @returns `before` itself if they are the same */
+function readIndexesLike(r: ByteReader, nodeCount: number, before: readonly number[]): readonly number[] {
+  const count = r.varint()
+  check(count <= nodeCount, `${count} replicas on ${nodeCount} nodes`)
+  let indexes: number[] | undefined
+  for (let i = 0; i < count; i++) {
+    const index = readIndex(r, nodeCount)
+    if (indexes === undefined && before[i] !== index) indexes = before.slice(0, i)
+    indexes?.push(index)
+  }
+  return indexes ?? (count === before.length ? before : before.slice(0, count))
 }
 
 function readIndex(r: ByteReader, nodeCount: number): number {

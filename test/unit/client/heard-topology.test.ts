@@ -2,9 +2,10 @@
 
 import { expect, it } from 'vitest'
 import { HeardTopology } from '../../../src/client/heard-topology.ts'
-import type { ClusterId, Epoch } from '../../../src/kernel/ids.ts'
+import type { ClusterId, Epoch, PartitionEpoch } from '../../../src/kernel/ids.ts'
 import { decodeTopology, encodeTopology } from '../../../src/topology/codec.ts'
 import { NO_RING, type Topology } from '../../../src/topology/topology.ts'
+import { makeTopology, withPartition } from '../../support/topologies.ts'
 
 function encoded(epoch: number): Uint8Array {
   const topology: Topology = {
@@ -37,4 +38,20 @@ it('keeps nothing of bytes that are no topology', () => {
   const heard = new HeardTopology()
   for (let i = 0; i < 2; i++)
     expect(() => heard.decode(new Uint8Array([99]))).toThrow('unknown topology format')
+})
+
+it('keeps partitions that are the same, and no others', () => {
+  const before = makeTopology({ nodes: 4, partitions: 16 })
+  const after: Topology = {
+    ...withPartition(before, 3, { partitionEpoch: 9 as PartitionEpoch }),
+    epoch: (before.epoch + 1) as Epoch,
+  }
+  const other = withPartition(after, 7, { primary: 2, inSync: [2, 0, 3] })
+  const heard = new HeardTopology()
+  const first = heard.decode(encodeTopology(before, 'client'))
+  const bytes = encodeTopology(other, 'client')
+  const second = heard.decode(bytes)
+  expect(second).toEqual(decodeTopology(bytes))
+  const kept = second.partitions.flatMap((one, at) => (one === first.partitions[at] ? [at] : []))
+  expect(kept).toEqual([0, 1, 2, 4, 5, 6, 8, 9, 10, 11, 12, 13, 14, 15])
 })

@@ -52,9 +52,9 @@ async function run(
 }
 
 it('hands over a few at a time until the ring has what it wants', async () => {
-  const { moved, topology, most } = await run(LED_BY_ONE, 2000)
+  const { moved, topology, most } = await run(LED_BY_ONE, 8000)
   expect(new Set(moved).size).toBe(40)
-  expect(most).toBe(16)
+  expect(most).toBe(32)
   expect(topology.partitions.map(({ primary }) => primary)).toEqual(
     wantedPlacement(topology).map(([first]) => first),
   )
@@ -63,12 +63,12 @@ it('hands over a few at a time until the ring has what it wants', async () => {
 it('waits while copies are being made, but not for ever', async () => {
   const lacking = withPartition(LED_BY_ONE, 11, { inSync: [0, 1] })
   expect((await run(lacking, 29_000)).moved).toEqual([])
-  const late = await run(lacking, 33_000)
+  const late = await run(lacking, 44_000)
   expect(late.moved.length).toBeGreaterThan(5)
   expect(late.most).toBe(1)
 })
 
 it('hands over nothing where it leads nothing, or has no role', async () => {
-  expect((await run(LED_BY_ONE, 1000, 1)).moved).toEqual([])
-  expect((await run(LED_BY_ONE, 1000, -1)).moved).toEqual([])
+  expect((await run(LED_BY_ONE, 5000, 1)).moved).toEqual([])
+  expect((await run(LED_BY_ONE, 5000, -1)).moved).toEqual([])
 })

@@ -230,7 +230,7 @@ describe('an in-sync set', () => {
       replicas: [{ partition: 0, partitionEpoch: epoch(), node: cluster.positionOf(1) }],
     })
     await cluster.waitFor(() => cluster.replica(1) === undefined)
-    await cluster.time.advance(20)
+    await cluster.time.advance(60)
     expect(cluster.node(1).plane?.engine.hasPartition(0)).toBe(false)
     expect(cluster.node(1).plane?.engine.stats.entries).toBe(0)
   })
