@@ -17,7 +17,7 @@ import { frameRecord, HEAD_BYTES, type RecordKind } from './stored-record.ts'
 /** The store copies a batch before it returns: a larger one takes milliseconds. */
 const BATCH_BYTES = 192 * 1024
 const IN_FLIGHT_BYTES = 4 * 1024 * 1024
-const ROOM_EVERY_BYTES = 16 * 1024 * 1024
+const ROOM_EVERY_BYTES = 4 * 1024 * 1024
 /** Records that are not tried after one that did not shrink: twice as many each time, up to the second. */
 const UNTRIED_MIN = 1
 const UNTRIED_MAX = 32

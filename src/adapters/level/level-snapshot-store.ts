@@ -26,10 +26,12 @@ export interface LevelSnapshotStoreOptions {
 const TIMEOUT_MS = 30_000
 /** For compaction and clearing. */
 const UNHURRIED_MS = 600_000
-const RESERVED_BYTES = 256 * 1024 * 1024
-/** Of a small disk so much of it is left. */
-const RESERVED_SHARE = 0.1
 const MIB = 1024 * 1024
+const RESERVED_BYTES = 256 * MIB
+/** Of a smaller disk a tenth is left, and room for what LevelDB has in memory; of a tiny one a share. */
+const RESERVED_SHARE = 0.1
+const MEMORY_BYTES = 32 * MIB
+const RESERVED_SHARE_MAX = 0.4
 const READ_AHEAD_BYTES = 1024 * 1024
 /** Larger than the records of a few batches, so that LevelDB writes files of a useful size. */
 const WRITE_BUFFER_BYTES = 16 * 1024 * 1024
@@ -117,7 +119,12 @@ export class LevelSnapshotStore implements SnapshotStore {
 
   async checkRoom(): Promise<void> {
     const { bavail, blocks, bsize } = await this.#within('asking for room in', () => statfs(this.#folder))
-    const reserved = Math.min(this.#reservedBytes, RESERVED_SHARE * blocks * bsize)
+    const total = blocks * bsize
+    const reserved = Math.min(
+      this.#reservedBytes,
+      RESERVED_SHARE * total + MEMORY_BYTES,
+      RESERVED_SHARE_MAX * total,
+    )
     const free = bavail * bsize
     if (free >= reserved) return
     const [left, least] = [free, reserved].map((bytes) => (bytes / MIB).toFixed(0))

@@ -86,7 +86,7 @@ describe('LevelSnapshotStore', () => {
       await expect(store.checkRoom()).rejects.toMatchObject({
         code: 'STORAGE_FAILED',
         message: expect.stringMatching(
-          /has only 1 MiB left, and snapshots leave the last 2 MiB alone: free some space/,
+          /has only 1 MiB left, and snapshots leave the last 8 MiB alone: free some space/,
         ),
       })
       await store.close()
