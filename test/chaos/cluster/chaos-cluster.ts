@@ -29,6 +29,8 @@ export interface ChaosClusterOptions {
     readonly keep?: number
     readonly bytesPerSecond?: string
   }
+  /** Where the cluster is backed up to, in a folder, and when. */
+  readonly backup?: { readonly schedule: string; readonly keep: number; readonly folder: string }
 }
 
 const DISK_MEBIBYTES = 24
@@ -135,7 +137,7 @@ function clusterFile(
   listed: readonly string[],
   ids: readonly string[],
   dataDirs: readonly string[],
-  { network, partitions, memoryLimit = '512mb', snapshots }: ChaosClusterOptions,
+  { network, partitions, memoryLimit = '512mb', snapshots, backup }: ChaosClusterOptions,
 ): object {
   return {
     name: 'chaos',
@@ -149,6 +151,11 @@ function clusterFile(
     replication: { partitions, backlog: '16mb' },
     memory: { limit: memoryLimit },
     ...(snapshots === undefined ? {} : { snapshots }),
+    ...(backup === undefined ? {} : { backup: backupSection(backup) }),
     log: { level: 'info' },
   }
+}
+
+function backupSection({ schedule, keep, folder }: NonNullable<ChaosClusterOptions['backup']>): object {
+  return { schedule, keep, storage: { type: 'directory', path: folder } }
 }

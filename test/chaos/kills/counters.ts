@@ -92,6 +92,12 @@ export class Counters {
     await Promise.all(this.#workers)
   }
 
+  /** Removes a third of what never changes, for a restore to bring back. */
+  async dropStill(): Promise<void> {
+    const { still } = this.#options
+    for (let at = 0; at < still; at += 3) await this.#cache.delete(`still-${at}`)
+  }
+
   /** Writes keys that have expired by the time of the next check, if that comes late enough. */
   async writeExpiring(): Promise<void> {
     const keys = numbersFrom(0, TTL_KEYS).map((at) => `expiring-${this.#rounds}-${at}`)
