@@ -45,9 +45,13 @@ export interface BackupRunPorts {
   readonly parts: PartsPort
   /** @throws CacheError NOT_READY while there is none */
   topology(): Topology
+  /** When a majority of the nodes that vote last confirmed that topology; −∞: never. */
+  confirmedMs(): number
 }
 
 const TURN_MS = 200
+const CONFIRM_CHECK_MS = 50
+const CONFIRM_MS = 15_000
 /** Without any progress. A node may be waited for that starts again, or for a place that is slow. */
 const STALL_MS = 180_000
 
@@ -137,6 +141,7 @@ export class BackupRun {
   async #begin(): Promise<BackupBeginning> {
     const { name, resume } = this.#spec
     const { signal } = this.#options
+    await this.#confirm()
     const topology = this.#ports.topology()
     const found = await findDescribed<BackupBeginning>(this.#store, beginningName(name), callOptions(signal))
     if (found !== undefined) {
@@ -164,6 +169,21 @@ export class BackupRun {
     }
     await writeDescribed(this.#store, beginningName(name), beginning, callOptions(signal))
     return beginning
+  }
+
+  /** A node that is cut off may not know who is primary: its topology counts once others say that it is the present one. */
+  async #confirm(): Promise<void> {
+    const { clock, scheduler } = this.#ports
+    const begunMs = clock.monotonicMs()
+    while (this.#ports.confirmedMs() <= begunMs) {
+      throwIfAborted(this.#options.signal)
+      if (clock.monotonicMs() - begunMs > CONFIRM_MS)
+        throw new CacheError(
+          'UNAVAILABLE',
+          'this node does not reach a majority of the nodes that vote: look at `ringcache status`, or ask another node',
+        )
+      await new Promise<void>((resolve) => scheduler.after(CONFIRM_CHECK_MS, resolve))
+    }
   }
 
   /** What lies there already. */

@@ -47,7 +47,8 @@ export interface RestoredEntry {
   readonly tags: readonly string[]
 }
 
-export type WriteResult = 'written' | 'kept'
+/** `expired`: while it was on its way. */
+export type WriteResult = 'written' | 'kept' | 'expired'
 
 /** The cluster that is restored into. */
 export interface RestoreTarget {
@@ -262,7 +263,7 @@ export class RestoreRun {
       .write(region.name, entry, { mode, dryRun, ...(signal === undefined ? {} : { signal }) })
       .then(
         (result) => {
-          region[result]++
+          if (result !== 'expired') region[result]++
           this.#counts[result]++
         },
         (error: unknown) => this.#failed(toCacheError(error)),

@@ -46,9 +46,16 @@ export async function withRun<T>(
   await withCluster(options, async (api) => {
     const request = requestOf(options, wanted)
     const line = new ProgressLine(options.output === 'text')
+    const stop = new AbortController()
+    process.once('SIGINT', () => stop.abort())
     for (let start = 1; ; start++) {
-      const { runId } = await api.startBackupRun(start === 1 ? request : { ...request, ...again })
-      const run = await follow(api, runId, (now) => line.show(text(now)))
+      const run = await attempt(
+        api,
+        start === 1 ? request : { ...request, ...again },
+        start > 1,
+        stop,
+        (now) => line.show(text(now)),
+      )
       if (run !== undefined) {
         line.end()
         if (run.state === 'failed')
@@ -65,27 +72,35 @@ export async function withRun<T>(
   })
 }
 
-/** Undefined: the node that began it knows nothing of it, or is gone. */
-async function follow(
+/** Undefined: the node that was asked is gone, or knows nothing of the run any more. */
+async function attempt(
   api: AdminApi,
-  runId: string,
+  request: StartBackupRunRequest,
+  isAnother: boolean,
+  stop: AbortController,
   progress: (run: BackupRunMessage) => void,
 ): Promise<BackupRunMessage | undefined> {
-  for (let delayMs = 10; ; delayMs = Math.min(POLL_MS, delayMs * 2)) {
-    let run: BackupRunMessage
-    try {
-      run = await api.getBackupRun({ runId, cancel: false })
-    } catch (error) {
-      // Another node answered in its place.
-      if (error instanceof CacheError && ['INVALID_ARGUMENT', 'TIMEOUT'].includes(error.code))
-        return undefined
-      throw error
+  let runId = ''
+  try {
+    const begun = await api.startBackupRun(request)
+    runId = begun.runId
+    for (let delayMs = 10; ; delayMs = Math.min(POLL_MS, delayMs * 2)) {
+      const run = await api.getBackupRun({ runId, cancel: stop.signal.aborted })
+      if (run.state !== 'running') return run
+      progress(run)
+      await pause(delayMs)
     }
-    if (run.state !== 'running') return run
-    progress(run)
-    await pause(delayMs)
+  } catch (error) {
+    // Before the first run nothing is lost: the error is to be seen.
+    const isFirst = runId === '' && !isAnother
+    if (!isFirst && error instanceof CacheError && GONE.includes(error.code) && !stop.signal.aborted)
+      return undefined
+    throw error
   }
 }
+
+/** INVALID_ARGUMENT: another node answered in its place, and knows no such run. */
+const GONE: readonly ErrorCode[] = ['INVALID_ARGUMENT', 'UNAVAILABLE', 'NOT_READY', 'TIMEOUT']
 
 function requestOf({ to = '' }: PlaceOptions, wanted: Wanted): StartBackupRunRequest {
   return {

@@ -384,6 +384,7 @@ function backupParts(
     }),
     plane: () => core.dataPlane,
     topology: () => core.control.topology,
+    confirmedMs: () => core.control.voterContactMs(),
     writeParts: async (address, request) =>
       (await channelTo(address).call('writeParts', request, PARTS_TIMEOUT_MS)) as WritePartsReply,
   })

@@ -51,6 +51,8 @@ export interface BackupDeskPorts {
   readonly target: RestoreTarget
   /** @throws CacheError NOT_READY while there is none */
   topology(): Topology
+  /** When a majority of the nodes that vote last confirmed it. */
+  confirmedMs(): number
 }
 
 const RUNNING_MAX = 8

@@ -37,6 +37,8 @@ export interface NodeBackupsPorts {
   readonly target: RestoreTarget
   plane(): DataPlane | undefined
   topology(): Topology | undefined
+  /** When a majority of the nodes that vote last confirmed it. */
+  confirmedMs(): number
   /** Asks another node. @throws CacheError UNAVAILABLE, TIMEOUT, or what it says */
   writeParts(address: string, request: api.WritePartsRequest): Promise<api.WritePartsReply>
   /** Longest silence of a place. */

@@ -78,14 +78,14 @@ export class ClusterTarget implements RestoreTarget {
     if (dryRun) return this.#foresee(client, key, entry, mode)
     if (mode === 'overwrite') {
       const set = this.#setOptions(region, entry)
-      if (set === undefined) return 'kept'
+      if (set === undefined) return 'expired'
       await client.set(key, rawValueOf(entry), set as SetOptions & { when?: never })
       return 'written'
     }
     let when: 'absent' | { readonly version: Version } = 'absent'
     for (let race = 0; race < RACES_MAX; race++) {
       const set = this.#setOptions(region, entry)
-      if (set === undefined) return 'kept'
+      if (set === undefined) return 'expired'
       const result: SetResult<RawValue> = await client.set(key, rawValueOf(entry), { ...set, when })
       if (result.ok) return 'written'
       const current: Entry<RawValue> | undefined = result.current

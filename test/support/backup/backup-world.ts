@@ -38,6 +38,8 @@ export class BackupWorld {
   readonly nodes: readonly string[] = ['a', 'b', 'c']
   readonly #agents = new Map<string, PartAgent>()
   epoch = 5
+  /** No majority confirms what the run knows. */
+  isCutOff = false
 
   constructor(seed: number, options: Partial<WorldOptions> = {}) {
     this.snapshots = new SnapshotWorld(seed, {
@@ -108,6 +110,7 @@ export class BackupWorld {
       random,
       log: silentLog,
       topology: () => this.#topology(),
+      confirmedMs: () => (this.isCutOff ? Number.NEGATIVE_INFINITY : host.monotonicMs()),
       parts: {
         writeParts: async (address, request) => {
           const agent = this.#agents.get(address)

@@ -73,7 +73,7 @@ describe('a backup of a cluster', () => {
     const { snapshots } = world
     const run = world.begin({ bytesPerSecond: 100_000 })
     // What it seals from now on it seals under the old epoch, as one that has not heard of the new one.
-    await world.time.advance(1)
+    while (!world.store.objects.has('one/begun.json')) await world.time.advance(1)
     const begun = snapshots.epoch
     snapshots.epoch = begun - 1
     await world.time.advance(60_000)
@@ -82,6 +82,13 @@ describe('a backup of a cluster', () => {
     const manifest = await world.time.until(run, 3_600_000)
     expect(manifest.entries).toBeGreaterThan(0)
     expect((await world.verify()).isGood).toBe(true)
+  })
+
+  it('is not begun by a node that may not know who is primary', async () => {
+    const world = new BackupWorld(15)
+    world.isCutOff = true
+    await expect(world.create()).rejects.toMatchObject({ code: 'UNAVAILABLE' })
+    expect(world.store.objects.size).toBe(0)
   })
 
   it('is gone on with by another run after the first was given up', async () => {
