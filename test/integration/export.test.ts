@@ -45,8 +45,8 @@ function snapshot(...args: string[]): Promise<Ended> {
 }
 
 /** All of them are there afterwards, or it throws. */
-async function fill(cache: Cache, count: number, valueOf: (i: number) => unknown): Promise<void> {
-  const results = await cache.mset(Array.from({ length: count }, (_, i) => [`key:${i}`, valueOf(i)] as const))
+async function fill(cache: Cache, count: number, make: (i: number) => unknown): Promise<void> {
+  const results = await cache.mset(Array.from({ length: count }, (_, i) => [`key:${i}`, make(i)] as const))
   for (const result of results.values()) if (result instanceof Error) throw result
 }
 
