@@ -25,11 +25,11 @@ export interface HandoverPorts {
 }
 
 /** Each time is a commit, which costs every node and every client. */
-const INTERVAL_MS = 2000
+const INTERVAL_MS = 5000
 /** Begun in one interval. */
 const MOVES_MAX = 32
 /** Intervals to wait for the next copy to be completed: 30 s. After that, one partition at a time. */
-const PATIENCE = 15
+const PATIENCE = 6
 
 export class Handovers {
   readonly #ports: HandoverPorts

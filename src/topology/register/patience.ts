@@ -14,8 +14,8 @@ import type { PartitionAt, Transform } from '../transforms.ts'
 const PAUSE_PER_PARTITION_MS = 0.4
 const PAUSE_MAX_MS = 400
 /** The same for steps of moves. */
-const MOVE_PAUSE_PER_PARTITION_MS = 2
-const MOVE_PAUSE_MAX_MS = 2000
+const MOVE_PAUSE_PER_PARTITION_MS = 5
+const MOVE_PAUSE_MAX_MS = 5000
 /** The same for handovers, which hold writes off: those of several nodes come at one time and can share a commit. */
 const HANDOVER_PAUSE_PER_PARTITION_MS = 0.06
 const HANDOVER_PAUSE_MAX_MS = 60
