@@ -52,7 +52,7 @@ async function run(
 }
 
 it('hands over a few at a time until the ring has what it wants', async () => {
-  const { moved, topology, most } = await run(LED_BY_ONE, 8000)
+  const { moved, topology, most } = await run(LED_BY_ONE, 12_000)
   expect(new Set(moved).size).toBe(40)
   expect(most).toBe(32)
   expect(topology.partitions.map(({ primary }) => primary)).toEqual(
@@ -63,7 +63,7 @@ it('hands over a few at a time until the ring has what it wants', async () => {
 it('waits while copies are being made, but not for ever', async () => {
   const lacking = withPartition(LED_BY_ONE, 11, { inSync: [0, 1] })
   expect((await run(lacking, 29_000)).moved).toEqual([])
-  const late = await run(lacking, 44_000)
+  const late = await run(lacking, 60_000)
   expect(late.moved.length).toBeGreaterThan(5)
   expect(late.most).toBe(1)
 })
