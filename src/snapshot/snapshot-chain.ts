@@ -138,6 +138,8 @@ export class SnapshotChain {
         opened.catch(() => {})
         ahead.push(opened)
         if (ahead.length >= AHEAD) yield await (ahead.shift() as Promise<OpenedRecord>)
+        // Without asking whether there is more: that would be as much work again where there are few.
+        if (number === to) break
       }
     }
     for (const opened of ahead) yield await opened
