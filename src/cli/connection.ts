@@ -10,9 +10,10 @@ import { loadClusterConfig } from '../config/load.ts'
 import { CacheError } from '../kernel/errors.ts'
 import { parseDurationMs } from '../kernel/units.ts'
 import type { AdminApi } from '../wire/admin.ts'
+import { listed } from './listed.ts'
 
 export interface SharedOptions {
-  readonly address?: string[]
+  readonly address?: readonly string[]
   readonly config: string
   readonly output: 'text' | 'json'
   readonly timeout: string
@@ -23,7 +24,11 @@ const DEFAULT_ADDRESS = '127.0.0.1:7401'
 
 export function withSharedOptions(command: Command): Command {
   return command
-    .option('-a, --address <host:port...>', 'nodes to ask, in this order; the first that answers is enough')
+    .option(
+      '-a, --address <host:port,...>',
+      'nodes to ask, in this order; the first that answers is enough',
+      listed,
+    )
     .option('-c, --config <file>', 'where to find addresses when none are given', DEFAULT_CONFIG)
     .addOption(new Option('-o, --output <form>', 'how to print').choices(['text', 'json']).default('text'))
     .option('--timeout <duration>', 'how long a node may take to answer', '5s')

@@ -10,6 +10,7 @@ import { CacheError } from '../kernel/errors.ts'
 import type { BackupRunMessage } from '../wire/admin.ts'
 import { type PlaceOptions, rate, withPlace, withRun } from './backup-run.ts'
 import { EXIT } from './exit-codes.ts'
+import { listed } from './listed.ts'
 import { durationText, percent, print, sizeText, table } from './output.ts'
 
 interface CreateOptions extends PlaceOptions {
@@ -18,7 +19,7 @@ interface CreateOptions extends PlaceOptions {
 }
 
 interface RestoreOptions extends PlaceOptions {
-  readonly region?: string[]
+  readonly region?: readonly string[]
   readonly prefix?: string
   readonly ifNewer?: boolean
   readonly overwrite?: boolean
@@ -111,7 +112,7 @@ function restoreCommand(): Command {
       'Bring a backup back into the cluster, which may have other nodes and partitions. Keys that are there are kept, unless told otherwise.',
     )
     .argument('<name>')
-    .option('--region <name...>', 'only these regions')
+    .option('--region <name,...>', 'only these regions', listed)
     .option('--prefix <text>', 'only keys that begin with it')
     .option('--if-newer', 'also keys whose present entry was written before the one in the backup')
     .option('--overwrite', 'all keys, whatever is there')

@@ -5,13 +5,14 @@ import { Exporter } from '../admin/export/exporter.ts'
 import { CacheError, toCacheError } from '../kernel/errors.ts'
 import type { RegionMessage } from '../wire/admin.ts'
 import { type SharedOptions, withSharedOptions } from './connection.ts'
+import { listed } from './listed.ts'
 import { durationText, percent, sizeText } from './output.ts'
 import { openTarget } from './text-file.ts'
 import { type Transfer, withProgress, withTransfer } from './transfer.ts'
 import { wholeNumber } from './whole-number.ts'
 
 interface ExportCommandOptions extends SharedOptions {
-  readonly region?: string[]
+  readonly region?: readonly string[]
   readonly prefix: string
   readonly file: string
   readonly replace?: boolean
@@ -24,7 +25,7 @@ export function exportCommand(): Command {
     .description(
       'Write all live entries as lines of JSON, with what `snapshot import` needs to bring them back.',
     )
-    .option('-r, --region <name...>', 'only these regions')
+    .option('-r, --region <name,...>', 'only these regions', listed)
     .option('--prefix <text>', 'only keys that begin with it', '')
     .option('-f, --file <file>', 'where to; - is stdout', '-')
     .option('--replace', 'replace the file if there is one')

@@ -24,7 +24,7 @@ export class CommandLine {
   /** A command that asks the nodes that run. */
   ask(...words: readonly string[]): Promise<CommandResult> {
     const { running, network } = this.#cluster
-    return this.run(...words, '--address', ...running.map(({ id }) => network.addressOf(id)))
+    return this.run(...words, '--address', running.map(({ id }) => network.addressOf(id)).join())
   }
 
   run(...words: readonly string[]): Promise<CommandResult> {
