@@ -388,8 +388,8 @@ export class NodeCore implements PeerLinkHandler {
     this.jobs.serve()
     calls.serve(CLEANUP, cleanupShare({ clock, scheduler, plane }))
     calls.serve(COMPACT, compactShare(clock, scheduler, plane))
-    this.jobs.register(cleanupJob({ calls, topology }, clock))
-    this.jobs.register(compactJob({ calls, topology }))
+    this.jobs.register(cleanupJob({ calls, scheduler, topology }, clock))
+    this.jobs.register(compactJob({ calls, scheduler, topology }))
     this.jobs.register(rebalanceJob({ topology, submit: (change) => this.#control.submit(change) }))
   }
 

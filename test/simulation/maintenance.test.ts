@@ -76,6 +76,25 @@ describe('cleanup', () => {
   })
 })
 
+describe('work that all nodes share', () => {
+  it('is done by those that are left when one dies in the middle of it', async () => {
+    cluster = await createTestCluster({ nodes: 3, seed: 10 })
+    const cache = await cluster.connect()
+    const keys = Array.from({ length: 2000 }, (_, i) => `k${i}`)
+    await cluster.run(cache.mset(keys.map((key) => [key, key] as const)))
+    await cluster.time.advance(10_000)
+    const { jobs } = first()
+    const work = { kind: 'cleanup', spec: { olderThanMs: 5000, regions: [] }, timeLimitMs: 60_000 }
+    const name = await cluster.run(jobs.run({ job: 'cleanup', work }))
+    await cluster.time.advance(3)
+    cluster.killNode(cluster.nodes[2] as TestNode)
+    const ended = await cluster.run(jobs.ended(name))
+    expect(ended).toMatchObject({ outcome: 'done', attempt: 1 })
+    expect(ended.result).toContain('on 2 nodes')
+    expect((await cluster.run(cache.mget(keys))).filter((value) => value !== undefined)).toEqual([])
+  })
+})
+
 describe('compact', () => {
   it('gives back what is dead above the threshold', async () => {
     cluster = await createTestCluster({ nodes: 1, seed: 4 })
