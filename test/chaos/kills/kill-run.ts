@@ -69,10 +69,11 @@ const BACKUPS_KEPT = 3
 /** What all nodes read and write of a backup in a second. */
 const BACKUP_RATE = '4mb'
 const INTERVAL_MS = 1000
+const BYTES_PER_SECOND = 2 * 1024 * 1024
 const SNAPSHOTS = { interval: '1s', keep: 1, bytesPerSecond: '2mb' }
+const STILL_BYTES = 4096
 /** Between the moment that a round takes for that of the kills and the kills. */
 const SLACK_MS = 500
-const SETTLE_MS_MIN = 6000
 const PROBLEMS_MAX = 20
 
 export async function runKills(options: KillOptions): Promise<KillReport> {
@@ -94,7 +95,11 @@ export async function runKills(options: KillOptions): Promise<KillReport> {
   })
   await using cache = await connect({ nodes: cluster.addresses, timeout: 5000, connectTimeout: 30_000 })
   const random = new SeededRandom(options.seed)
-  const counters = new Counters(cache, random, { counters: 400, still: options.still, stillBytes: 4096 })
+  const counters = new Counters(cache, random, {
+    counters: 400,
+    still: options.still,
+    stillBytes: STILL_BYTES,
+  })
   const run = new KillRun(options, cluster, counters, new CommandLine(cluster, 'client'), random)
   const report = await run.run()
   writeFileSync(join(folder, 'report.json'), `${JSON.stringify(report, undefined, 2)}\n`)
@@ -275,7 +280,8 @@ class KillRun {
 
   /** Until what was written is in snapshots. */
   async #settle(): Promise<void> {
-    await sleep(Math.max(SETTLE_MS_MIN, this.#windowMs))
+    const wholeMs = (2 * 1000 * this.#options.still * STILL_BYTES) / BYTES_PER_SECOND
+    await sleep(Math.max(2 * INTERVAL_MS + wholeMs, this.#windowMs))
   }
 
   get #place(): readonly string[] {
