@@ -81,8 +81,8 @@ const STUCK_MS = 5000
 const RETRY_MIN_MS = 200
 /** A node that has enough to do is asked again after so long, in milliseconds. */
 const BUSY_MS = 40
-/** A step of a move that is proposed waits for others to come: no use in proposing it again before this. */
-const PROPOSE_MOVE_AGAIN_MS = 7000
+/** A step of a move that is proposed waits for others to come; the voter that drives knows it, should it come twice. */
+const PROPOSE_MOVE_AGAIN_MS = 3000
 const RETRY_MAX_MS = 1000
 /** What an entry that is only named takes in a range. */
 const LISTED_BYTES = 16
