@@ -297,7 +297,14 @@ class KillRun {
   async #verify(name: string, place: readonly string[]): Promise<void> {
     const { code, output } = await this.#commandLine.ask('snapshot', 'verify', name, ...place)
     this.#verified++
-    if (code !== 0) this.#problems.push(`the backup ${name} is not good: ${output}`)
+    // Retention may have removed it since it was listed.
+    if (code !== 0 && (await this.#isListed(name, place)))
+      this.#problems.push(`the backup ${name} is not good: ${output}`)
+  }
+
+  async #isListed(name: string, place: readonly string[]): Promise<boolean> {
+    const { code, output } = await this.#commandLine.ask('snapshot', 'list', ...place, '-o', 'json')
+    return code !== 0 || (JSON.parse(output) as BackupListing[]).some((backup) => backup.name === name)
   }
 
   async #verifyScheduled(): Promise<void> {
