@@ -210,7 +210,7 @@ class MovingCluster implements AsyncDisposable {
       return findings.every(({ severity }) => severity === 'info')
     }).catch((error: unknown) => say(String(error)))
     check = await new CommandLine(this.#cluster, CLIENT).run(
-      ...['cluster', 'check', '--address', ...this.#cluster.addresses],
+      ...['cluster', 'check', '--address', this.#cluster.addresses.join()],
     )
     this.#holdings.observe(this.#watch.topology)
     const loads = this.#loads

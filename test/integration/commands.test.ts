@@ -20,7 +20,7 @@ interface Ended {
 
 function ringcache(...args: string[]): Promise<Ended> {
   return new Promise((resolve) => {
-    const all = ['--import', 'tsx', MAIN, ...args, '-a', `127.0.0.1:${PORT}`, `127.0.0.1:${PORT + 1}`]
+    const all = ['--import', 'tsx', MAIN, ...args, '-a', `127.0.0.1:${PORT},127.0.0.1:${PORT + 1}`]
     execFile(process.execPath, all, { timeout: 60_000 }, (error, stdout, stderr) => {
       resolve({
         code: typeof error?.code === 'number' ? error.code : error === null ? 0 : -1,

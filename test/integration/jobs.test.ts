@@ -11,7 +11,8 @@ import type { EndedRunMessage, ListJobsReply } from '../../src/wire/admin-jobs.t
 import { startNodeProcesses } from '../support/node-processes.ts'
 
 const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
-const KILLS = 6
+/** Each node once; `RINGCACHE_KILLS=30` for more. */
+const KILLS = Number(process.env['RINGCACHE_KILLS'] ?? 3)
 const OPTIONS = {
   replication: { partitions: 64 },
   maintenance: {
@@ -28,7 +29,7 @@ async function ask<T>(addresses: readonly string[], ...words: string[]): Promise
     '-o',
     'json',
     '-a',
-    ...addresses,
+    addresses.join(),
   ])
   return JSON.parse(stdout) as T
 }

@@ -23,7 +23,8 @@ export async function startNodeCluster(
       zone: `zone${index + 1}`,
       dataDir: 'none',
     })),
-    memory: { limit: '128mb' },
+    // Each counts the whole process, the test runner and the other nodes included: far from where it would evict.
+    memory: { limit: '1gb' },
     replication: { partitions: 64, backlog: '16mb' },
     ...more,
   }

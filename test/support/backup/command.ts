@@ -20,7 +20,7 @@ export interface Running {
 export function runCommand(addresses: readonly string[], ...args: readonly string[]): Running {
   let child: ChildProcess | undefined
   const ended = new Promise<Ended>((resolve) => {
-    const all = [MAIN, ...args, '-a', ...addresses]
+    const all = [MAIN, ...args, '-a', addresses.join()]
     child = execFile(process.execPath, all, { timeout: 240_000 }, (error, stdout, stderr) => {
       const code = typeof error?.code === 'number' ? error.code : error === null ? 0 : -1
       resolve({ code, stdout, stderr })
