@@ -17,8 +17,8 @@ import { expectVaried, writeVaried } from '../support/backup/varied-data.ts'
 import { startNodeProcesses } from '../support/node-processes.ts'
 
 const PORT = 9440
-const KILLS = Number(process.env['RINGCACHE_KILLS'] ?? 4)
-const SEED = Number(process.env['RINGCACHE_SEED'] ?? Date.now() % 1_000_000)
+const KILLS = Number(process.env['RINGCACHE_KILLS'] ?? 2)
+const SEED = Number(process.env['RINGCACHE_SEED'] ?? 1)
 const REGIONS = { sessions: {}, products: {} }
 
 it(
