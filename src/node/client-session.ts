@@ -16,7 +16,8 @@ import type { Log } from '../kernel/log.ts'
 import type { Scheduler, Timer } from '../kernel/scheduler.ts'
 import type { BulkSteps } from '../replication/bulk-pace.ts'
 import type { Outcome, OutcomeSink } from '../replication/outcome.ts'
-import type { StagedValue, WriteRequest } from '../replication/primary.ts'
+import type { WriteRequest } from '../replication/primary.ts'
+import type { StagedValue } from '../replication/stage-outbox.ts'
 import { readAtomicMember } from '../wire/atomic.ts'
 import {
   beginFrame,
@@ -576,7 +577,7 @@ export class ClientSession implements FrameHandler, OutcomeSink {
         this.#staging.delete(requestId)
       }
       if (staged === undefined || this.#state !== 'open') {
-        if (staged !== undefined) plane.replicator.unstage(staged)
+        if (staged !== undefined) plane.replicator.stages.end(staged)
         if (error !== undefined) this.#writeError(requestId, error)
         return
       }
@@ -585,10 +586,10 @@ export class ClientSession implements FrameHandler, OutcomeSink {
       } catch (thrown) {
         this.#writeError(requestId, toCacheError(thrown))
       } finally {
-        plane.replicator.unstage(staged)
+        plane.replicator.stages.end(staged)
       }
     }
-    const giveUp = plane.replicator.stage(replica, value, (staged, error) => finish(error, staged))
+    const giveUp = plane.replicator.stages.begin(replica, value, (staged, error) => finish(error, staged))
     if (settled) return
     waits = true
     this.#waiting++

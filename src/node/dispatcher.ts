@@ -183,7 +183,7 @@ export class Dispatcher {
       )
     }
     const replica = this.#checkEpoch(replicator.replica(op.partition), op)
-    if (replicator.isQuarantined && !(op.flags & Flag.allowStale)) throw this.#outOfTouch()
+    if (replicator.quarantine.isOutOfTouch && !(op.flags & Flag.allowStale)) throw this.#outOfTouch()
     if (replica.role !== 'primary') this.#checkReadable(replica, op)
     if (replicator.region(op.regionId) === undefined) throw unknownRegion(op.regionId)
     const bytesMax = Math.min(Math.max(1, op.bytesMax), SCAN_BYTES_MAX)
@@ -265,7 +265,7 @@ export class Dispatcher {
     const partition = replicator.locate(op.regionId, body, op.keyStart, op.keyEnd)
     if (partition < 0) throw unknownRegion(op.regionId)
     const replica = this.#checkEpoch(replicator.replica(partition), op)
-    if (replicator.isQuarantined) {
+    if (replicator.quarantine.isOutOfTouch) {
       if (!(op.flags & Flag.allowStale) || replica.role === 'learner') throw this.#outOfTouch()
       return replica
     }
@@ -283,7 +283,7 @@ export class Dispatcher {
   #primaryOf(partition: number, op: Operation): Replica {
     const replica = this.#checkEpoch(this.#ports.replicator.replica(partition), op)
     if (replica.role !== 'primary') throw this.#notPrimary(replica)
-    if (this.#ports.replicator.isQuarantined) throw this.#outOfTouch()
+    if (this.#ports.replicator.quarantine.isOutOfTouch) throw this.#outOfTouch()
     return replica
   }
 

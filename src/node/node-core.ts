@@ -499,7 +499,7 @@ export class NodeCore implements PeerLinkHandler {
         const control = this.#control.linkTo(node.nodeId)
         const linked = topology === undefined ? control.linked : link?.isLinked === true
         const following =
-          link !== undefined && this.#plane?.replicator.isPeerAvailable(this.#indexOf(link)) === true
+          link !== undefined && this.#plane?.replicator.shipping.isAvailable(this.#indexOf(link)) === true
         return {
           nodeId: node.nodeId,
           address: node.address,
@@ -567,7 +567,7 @@ export class NodeCore implements PeerLinkHandler {
   #checkSilence(): void {
     const limitMs = 3 * this.options.replicaTimeoutMs
     for (const link of this.#links.values()) {
-      const silentMs = this.#plane?.replicator.peerSilenceMs(this.#indexOf(link))
+      const silentMs = this.#plane?.replicator.shipping.silenceMs(this.#indexOf(link))
       if (silentMs !== undefined && silentMs > limitMs) link.hangUp(`silent for ${Math.round(silentMs)} ms`)
     }
   }

@@ -9,9 +9,8 @@
 import type { LargeValue } from '../engine/engine.ts'
 import type { NodeIndex } from '../topology/topology.ts'
 import { Backlog, NO_RECORD, type Pinned } from './backlog.ts'
-import type { StagedValue } from './primary.ts'
 import type { Member, Replica } from './replica.ts'
-import type { StageOutbox } from './stage-outbox.ts'
+import type { StagedValue, StageOutbox } from './stage-outbox.ts'
 
 export interface KeptLogPorts {
   readonly bytesMax: number

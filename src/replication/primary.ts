@@ -8,7 +8,7 @@
  * - a failed condition shows state, so it too waits until that state is committed.
  */
 
-import { type Engine, type EntryIndex, type LargeValue, NO_ENTRY } from '../engine/engine.ts'
+import { type Engine, type EntryIndex, NO_ENTRY } from '../engine/engine.ts'
 import { ByteReader, ByteWriter } from '../kernel/bytes.ts'
 import type { Clock } from '../kernel/clock.ts'
 import { CacheError } from '../kernel/errors.ts'
@@ -31,6 +31,7 @@ import type { OperationTable, SessionOutcomes } from './operation-table.ts'
 import { Outcome, type OutcomeSink } from './outcome.ts'
 import type { ReadGate } from './read-gate.ts'
 import type { Replica } from './replica.ts'
+import type { StagedValue } from './stage-outbox.ts'
 
 /** What the primary needs of the node around it. */
 export interface PrimaryPorts {
@@ -56,12 +57,6 @@ export interface PrimaryPorts {
   awaited(replica: Replica, by: Durability): void
   /** Logs an applied effect: gives it to the backlog and, at the end of the turn, to the peers. */
   logged(replica: Replica, effect: Uint8Array, effectBytes: number, large: StagedValue | undefined): void
-}
-
-/** A large value whose bytes enough replicas hold already. */
-export interface StagedValue {
-  readonly stageId: number
-  readonly value: LargeValue
 }
 
 /** A write as dispatch hands it over: the operation, where its bytes are, and who asked. */

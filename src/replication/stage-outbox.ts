@@ -16,6 +16,12 @@ import { encodeStageHead, encodeStageState } from '../wire/peer-frames.ts'
 import type { FrameStream } from '../wire/transport.ts'
 import type { BulkPace, BulkSteps } from './bulk-pace.ts'
 
+/** A large value whose bytes enough replicas hold already. */
+export interface StagedValue {
+  readonly stageId: number
+  readonly value: LargeValue
+}
+
 interface Stage {
   readonly stageId: number
   readonly value: LargeValue

@@ -42,7 +42,8 @@ export class ReplicaInvariants {
         this.#log(node, replica)
         if (replica.role !== 'primary') continue
         this.#serves(node, replica)
-        if (node.host.paused || replicator.isQuarantined || !replicator.reads.hasLease(replica)) continue
+        if (node.host.paused || replicator.quarantine.isOutOfTouch || !replicator.reads.hasLease(replica))
+          continue
         const other = leases.get(replica.partition)
         if (other !== undefined)
           this.#add(`${other.nodeId} and ${node.nodeId} hold leases of partition ${replica.partition}`)
