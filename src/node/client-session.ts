@@ -14,28 +14,22 @@ import type { Clock } from '../kernel/clock.ts'
 import { CacheError, toCacheError } from '../kernel/errors.ts'
 import type { Log } from '../kernel/log.ts'
 import type { Scheduler, Timer } from '../kernel/scheduler.ts'
-import type { BulkSteps } from '../replication/bulk-pace.ts'
 import type { Outcome, OutcomeSink } from '../replication/outcome.ts'
 import type { WriteRequest } from '../replication/primary.ts'
 import type { StagedValue } from '../replication/stage-outbox.ts'
-import { readAtomicMember } from '../wire/atomic.ts'
-import {
-  beginFrame,
-  FRAME_HEADROOM,
-  FrameType,
-  finishFrame,
-  RESPONSE_FRAME_BYTES_TARGET,
-  sendFrame,
-} from '../wire/frames.ts'
+import { beginFrame, FrameType, finishFrame } from '../wire/frames.ts'
 import { decodeHello, encodeError, encodeWelcome, type Hello, negotiate } from '../wire/handshake.ts'
-import { Opcode, Operation, readOperation } from '../wire/operations.ts'
-import { Status, writeErrorResult, writeResult } from '../wire/results.ts'
+import { Opcode, type Operation } from '../wire/operations.ts'
+import { writeErrorResult } from '../wire/results.ts'
 import type { FrameHandler, FrameStream } from '../wire/transport.ts'
 import type { DataPlane } from './data-plane.ts'
 import type { Dispatcher } from './dispatcher.ts'
 import { Downloads } from './downloads.ts'
 import type { NodeOptions } from './options.ts'
-import { Uploads } from './uploads.ts'
+import { RequestQueue } from './request-queue.ts'
+import { ResponseWriter } from './response-writer.ts'
+import { TopologyPush } from './topology-push.ts'
+import { UploadedWrites } from './uploaded-writes.ts'
 
 export interface SessionPorts {
   readonly clock: Clock
@@ -54,22 +48,11 @@ export interface SessionPorts {
 
 /** A stream that has not said HELLO within this time is closed. */
 const HELLO_TIMEOUT_MS = 5000
-/** A client is told of a newer topology at once, and of those that follow it no more often than this. */
-const PUSH_PAUSE_MS = 20
 /** Operations carried out before other work gets a turn. */
 const SLICE_OPERATIONS = 2048
-const ANSWERS_OFFSET = FRAME_HEADROOM + 1
-/** To begin with; it grows to what the stream's results need. */
-const WRITER_BYTES = 1024
 const FOREIGN_SESSIONS_MAX = 64
 
 type State = 'greeting' | 'open' | 'closed'
-
-/** A large write between its upload and its ordering. */
-interface Staging {
-  readonly giveUp: () => void
-  readonly timer: Timer
-}
 
 export class ClientSession implements FrameHandler, OutcomeSink {
   readonly #ports: SessionPorts
@@ -80,32 +63,20 @@ export class ClientSession implements FrameHandler, OutcomeSink {
   #sessionLow = 0
   #sessionHigh = 0
   #timer: Timer | undefined
-  readonly #frames: Uint8Array[] = []
-  readonly #reader: ByteReader = new ByteReader(new Uint8Array(0))
-  readonly #op: Operation = new Operation()
-  readonly #member: Operation = new Operation()
-  /** The frame being carried out, and how far. */
-  #frame: Uint8Array | undefined
-  #frameNumber = 0
-  #nextRequestId = 0
-  readonly #out: ByteWriter = new ByteWriter(WRITER_BYTES)
-  #flushDue = false
+  readonly #requests: RequestQueue
+  readonly #responses: ResponseWriter
+  /** Where results are written: the open frame of `#responses`. */
+  readonly #out: ByteWriter
   #sliceDue = false
   /** Whether operations are being carried out: what completes meanwhile must not begin to carry out the next. */
   #isBusy = false
   #paused = false
-  /** Of uploads. */
-  #steps: BulkSteps | undefined
-  /** Writes that wait for replicas, and large values being staged. */
+  /** Operations whose outcome is still to come, besides those of `#uploaded`. */
   #waiting = 0
   /** Bytes that results hold while they wait. */
   #heldBytes = 0
-  /** When a topology was pushed last. */
-  #pushedMs = Number.NEGATIVE_INFINITY
-  /** A newer one waits for the pause to end. */
-  #pushTimer: Timer | undefined
-  readonly #staging = new Map<number, Staging>()
-  #uploads: Uploads | undefined
+  readonly #uploaded: UploadedWrites
+  readonly #topology: TopologyPush
   readonly #downloads: Downloads
   #download: ((requestId: number, value: LargeValue) => void) | undefined
   /** Gets results of reads that had to wait. */
@@ -125,18 +96,29 @@ export class ClientSession implements FrameHandler, OutcomeSink {
   }
   /** Sessions besides its own whose operation ids the stream has used. */
   readonly #foreign = new Set<string>()
-  /** Requests cancelled before they were carried out. */
-  readonly #cancelled = new Set<number>()
 
   constructor(stream: FrameStream, remoteAddress: string, ports: SessionPorts) {
     this.#stream = stream
     this.#ports = ports
     this.remoteAddress = remoteAddress
+    this.#requests = new RequestQueue(ports.options.operationsMax)
+    this.#responses = new ResponseWriter(stream, ports.scheduler)
+    this.#out = this.#responses.results
+    this.#topology = new TopologyPush(stream, ports)
     this.#downloads = new Downloads(stream)
+    this.#uploaded = new UploadedWrites({
+      clock: ports.clock,
+      scheduler: ports.scheduler,
+      valueBytesMax: ports.options.valueBytesMax,
+      timeoutMs: (op) => this.#timeoutMs(op),
+      write: (dispatcher, op, body, requestId, staged) =>
+        this.#write(dispatcher, op, body, requestId, staged),
+      refused: (requestId, error) => this.#writeError(requestId, error),
+      rested: () => this.#throttle(),
+    })
     this.#timer = ports.scheduler.after(HELLO_TIMEOUT_MS, () =>
       this.#refuse(new CacheError('PROTOCOL_ERROR', `no HELLO within ${HELLO_TIMEOUT_MS} ms`)),
     )
-    this.#begin()
   }
 
   frame(body: Uint8Array): void {
@@ -167,7 +149,7 @@ export class ClientSession implements FrameHandler, OutcomeSink {
     this.#written()
     if (outcome.large === undefined) return
     // The result first, then the chunks.
-    this.#flush(0)
+    this.#responses.flush(0)
     this.#downloads.pump()
   }
 
@@ -190,27 +172,8 @@ export class ClientSession implements FrameHandler, OutcomeSink {
       return
     }
     // The client hears of it on its stream for operations.
-    if (this.hello?.lane !== 'bulk') this.#pushSoon(plane)
+    if (this.hello?.lane !== 'bulk') this.#topology.push(plane)
     this.#proceed()
-  }
-
-  /** While nodes come and go, records follow each other within milliseconds: one of many is enough. */
-  #pushSoon(plane: DataPlane): void {
-    const pauseMs = this.#pushedMs + PUSH_PAUSE_MS - this.#ports.clock.monotonicMs()
-    if (pauseMs <= 0) this.#push(plane)
-    else this.#pushTimer ??= this.#ports.scheduler.after(pauseMs, () => this.#pushNewest())
-  }
-
-  #pushNewest(): void {
-    this.#pushTimer = undefined
-    const plane = this.#ports.dataPlane()
-    if (this.#state === 'open' && plane !== undefined) this.#push(plane)
-  }
-
-  #push(plane: DataPlane): void {
-    this.#pushedMs = this.#ports.clock.monotonicMs()
-    const { topologyFrame } = plane
-    this.#stream.send(this.#stream.copies ? topologyFrame : topologyFrame.slice())
   }
 
   /** The node is about to stop: the client sends its next operations elsewhere. */
@@ -224,28 +187,28 @@ export class ClientSession implements FrameHandler, OutcomeSink {
   /** Gives up what the client has begun and not gone on with. */
   sweep(): void {
     const { clock, options } = this.#ports
-    this.#uploads?.sweep(clock.monotonicMs() - options.timeoutMaxMs)
+    this.#uploaded.sweep(clock.monotonicMs() - options.timeoutMaxMs)
   }
 
   /** Whether all that was begun is decided. Values on their way were read: sending them does no harm to whoever takes over. */
   get isSettled(): boolean {
-    return this.#waiting === 0
+    return this.#waiting === 0 && this.#uploaded.waiting === 0
   }
 
   /** Whether a large value is on its way, or who owns what is still to be told. */
   get isSending(): boolean {
-    return this.#downloads.count > 0 || this.#pushTimer !== undefined
+    return this.#downloads.count > 0 || this.#topology.isDue
   }
 
   close(): void {
     if (this.#state === 'closed') return
-    this.#flush(0)
+    this.#responses.flush(0)
     this.#stream.close()
     this.#end()
   }
 
   #greet(body: Uint8Array): void {
-    const r = this.#reader.reset(body)
+    const r = this.#requests.reader.reset(body)
     if (r.uint8() !== FrameType.hello) {
       throw new CacheError('PROTOCOL_ERROR', 'the first frame is not HELLO: is this a ringcache client?')
     }
@@ -285,19 +248,19 @@ export class ClientSession implements FrameHandler, OutcomeSink {
       // Uploads keep their place among requests: a set comes behind the chunks it names.
       case FrameType.upload:
         if (this.#isFree()) {
-          this.#upload(this.#reader.reset(body, 1))
+          this.#upload(this.#requests.reader.reset(body, 1))
           return
         }
-        this.#frames.push(body.slice())
+        this.#requests.push(body.slice())
         this.#proceed()
         return
       case FrameType.request:
         if (this.hello?.lane === 'operations') this.#ports.dataPlane()?.replicator.pace.sawSmall()
-        this.#frames.push(body)
+        this.#requests.push(body)
         this.#proceed()
         return
       case FrameType.uploadDrop:
-        this.#frames.push(body)
+        this.#requests.push(body)
         this.#proceed()
         return
       case FrameType.cancel:
@@ -315,7 +278,7 @@ export class ClientSession implements FrameHandler, OutcomeSink {
     this.#isBusy = true
     try {
       while (!this.#isBlocked()) {
-        if (this.#frame === undefined && !this.#nextFrame()) break
+        if (this.#requests.body === undefined && !this.#nextRequest()) break
         budget -= this.#carryOut(budget)
         if (budget <= 0) {
           this.#sliceDue = true
@@ -338,21 +301,19 @@ export class ClientSession implements FrameHandler, OutcomeSink {
 
   /** Whether a frame that arrives now is carried out now. */
   #isFree(): boolean {
-    const isParked = this.#frame !== undefined || this.#frames.length > 0
-    return !isParked && !this.#sliceDue && !this.#isBusy && !this.#isBlocked()
+    return this.#requests.isEmpty && !this.#sliceDue && !this.#isBusy && !this.#isBlocked()
   }
 
   #isBlocked(): boolean {
     const { options } = this.#ports
     return (
-      this.#waiting >= options.operationsMax ||
+      this.#waiting + this.#uploaded.waiting >= options.operationsMax ||
       this.#heldBytes + this.#stream.queuedBytes > options.creditBytes
     )
   }
 
   #throttle(): void {
-    const isResting = this.#steps?.isResting === true
-    this.#setPaused(isResting || this.#frame !== undefined || this.#frames.length > 0)
+    this.#setPaused(this.#uploaded.isResting || !this.#requests.isEmpty)
   }
 
   #setPaused(paused: boolean): void {
@@ -362,78 +323,63 @@ export class ClientSession implements FrameHandler, OutcomeSink {
     else this.#stream.resume()
   }
 
-  #nextFrame(): boolean {
-    let body = this.#frames.shift()
-    while (body !== undefined && body[0] !== FrameType.request) {
-      const r = this.#reader.reset(body, 1)
-      if (body[0] === FrameType.upload) this.#upload(r)
-      else this.#dropUploads(r)
-      body = this.#frames.shift()
-    }
-    if (body === undefined) return false
-    const r = this.#reader.reset(body, 1)
-    this.#frame = body
-    this.#frameNumber = r.uint32()
-    this.#nextRequestId = r.uint32()
-    const firstIncomplete = r.varint()
-    const plane = this.#ports.dataPlane()
-    if (plane !== undefined && firstIncomplete > 0) {
-      // When there are too many sessions, its writes are told so one by one; reads go on.
-      const session = plane.replicator.operations.open(this.#sessionLow, this.#sessionHigh)
-      // Frames that move nothing must not keep a session alive here that peers have forgotten.
-      if (session !== undefined && firstIncomplete > session.watermark) {
-        session.lastWriteMs = this.#ports.clock.monotonicMs()
-        plane.replicator.advanceWatermark(session, firstIncomplete)
+  /** Takes up the next request, and what stands in front of it. @returns whether there is one */
+  #nextRequest(): boolean {
+    const requests = this.#requests
+    for (;;) {
+      switch (requests.take()) {
+        case undefined:
+          return false
+        case FrameType.request:
+          this.#advanceWatermark(requests.firstIncomplete)
+          return true
+        case FrameType.upload:
+          this.#upload(requests.reader)
+          break
+        default:
+          while (requests.hasNext) this.#uploaded.drop(requests.reader.uint32())
       }
     }
-    return true
   }
 
-  #dropUploads(r: ByteReader): void {
-    while (r.remaining > 0) {
-      const uploadId = r.uint32()
-      this.#uploads?.drop(uploadId)
+  #advanceWatermark(firstIncomplete: number): void {
+    const plane = this.#ports.dataPlane()
+    if (plane === undefined || firstIncomplete === 0) return
+    // When there are too many sessions, its writes are told so one by one; reads go on.
+    const session = plane.replicator.operations.open(this.#sessionLow, this.#sessionHigh)
+    // Frames that move nothing must not keep a session alive here that peers have forgotten.
+    if (session !== undefined && firstIncomplete > session.watermark) {
+      session.lastWriteMs = this.#ports.clock.monotonicMs()
+      plane.replicator.advanceWatermark(session, firstIncomplete)
     }
   }
 
   /** @returns how many operations were carried out. */
   #carryOut(budget: number): number {
-    const r = this.#reader
-    const body = this.#frame
+    const requests = this.#requests
+    const { op, body } = requests
     if (body === undefined) return 0
     let count = 0
-    while (r.remaining > 0 && count < budget) {
-      const requestId = this.#nextRequestId
-      this.#nextRequestId = (requestId + 1) >>> 0
+    while (requests.hasNext && count < budget) {
       count++
-      const op = this.#op
-      readOperation(r, op)
-      if (op.opcode === Opcode.atomic) this.#skipMembers(r, op)
-      if (op.opcode === Opcode.none) continue
-      if (this.#cancelled.size > 0 && this.#cancelled.delete(requestId)) {
-        if (op.opcode === Opcode.setUploaded) this.#uploads?.drop(op.uploadId)
+      if (!requests.next()) continue
+      const { requestId } = requests
+      if (requests.takeCancellation()) {
+        if (op.opcode === Opcode.setUploaded) this.#uploaded.drop(op.uploadId)
         writeErrorResult(this.#out, requestId, 'ABORTED', 'cancelled before it was carried out')
         continue
       }
       this.#execute(op, body, requestId)
-      if (this.#out.length >= RESPONSE_FRAME_BYTES_TARGET) {
-        this.#flush(0)
+      if (this.#responses.isFull) {
+        this.#responses.flush(0)
         if (this.#isBlocked()) break
       }
     }
-    if (r.remaining === 0) {
-      this.#frame = undefined
-      this.#cancelled.clear()
-      this.#flush(this.#frameNumber)
+    if (!requests.hasNext) {
+      requests.finish()
+      this.#responses.flush(requests.frameNumber)
     }
     return count
-  }
-
-  /** Leaves in `valueStart..valueEnd` where the members of an atomic group are. */
-  #skipMembers(r: ByteReader, op: Operation): void {
-    op.valueStart = r.at
-    for (let i = 0; i < op.count; i++) readAtomicMember(r, this.#member)
-    op.valueEnd = r.at
   }
 
   #execute(op: Operation, body: Uint8Array, requestId: number): void {
@@ -460,7 +406,7 @@ export class ClientSession implements FrameHandler, OutcomeSink {
           dispatcher.stats(op, requestId, this.#out)
           return
         case Opcode.setUploaded:
-          this.#setUploaded(plane, op, body, requestId)
+          this.#uploaded.set(plane, op, body, requestId)
           return
         default:
           this.#write(dispatcher, op, body, requestId, undefined)
@@ -526,142 +472,31 @@ export class ClientSession implements FrameHandler, OutcomeSink {
   #upload(r: ByteReader): void {
     const plane = this.#ports.dataPlane()
     if (plane === undefined) return
-    this.#uploads ??= new Uploads(plane.engine, this.#ports.options.valueBytesMax, plane.uploadRoom)
-    this.#steps ??= plane.replicator.pace.steps(() => this.#throttle())
-    const bytes = r.remaining
-    this.#uploads.chunk(r, this.#ports.clock.monotonicMs())
-    this.#steps.spend(bytes)
-    if (this.#steps.isResting) this.#throttle()
-  }
-
-  #setUploaded(plane: DataPlane, op: Operation, body: Uint8Array, requestId: number): void {
-    const upload = this.#uploads?.take(op.uploadId)
-    if (upload === undefined) {
-      throw new CacheError('INVALID_ARGUMENT', `there is no upload ${op.uploadId} on this stream`)
-    }
-    if (upload instanceof Uint8Array) {
-      // Small enough to be an ordinary set: key and value just lie in two places.
-      const joined = new Uint8Array(body.length + upload.length)
-      joined.set(body)
-      joined.set(upload, body.length)
-      op.valueStart = body.length
-      op.valueEnd = joined.length
-      this.#write(plane.dispatcher, op, joined, requestId, undefined)
-      return
-    }
-    try {
-      this.#stage(plane, op, body, requestId, upload)
-    } finally {
-      upload.release()
-    }
-  }
-
-  /** Sends the value to the replicas; the operation is ordered once enough of them hold it. */
-  #stage(plane: DataPlane, op: Operation, body: Uint8Array, requestId: number, value: LargeValue): void {
-    if (this.#staging.has(requestId)) {
-      throw new CacheError(
-        'INVALID_ARGUMENT',
-        `request ${requestId} is still under way: number requests in turn`,
-      )
-    }
-    const replica = plane.dispatcher.writable(op, body)
-    const own: Operation = Object.assign(new Operation(), op)
-    let waits = false
-    let settled = false
-    const finish = (error: CacheError | undefined, staged: StagedValue | undefined): void => {
-      if (settled) return
-      settled = true
-      if (waits) {
-        this.#waiting--
-        this.#staging.get(requestId)?.timer.cancel()
-        this.#staging.delete(requestId)
-      }
-      if (staged === undefined || this.#state !== 'open') {
-        if (staged !== undefined) plane.replicator.stages.end(staged)
-        if (error !== undefined) this.#writeError(requestId, error)
-        return
-      }
-      try {
-        this.#write(plane.dispatcher, own, body, requestId, staged)
-      } catch (thrown) {
-        this.#writeError(requestId, toCacheError(thrown))
-      } finally {
-        plane.replicator.stages.end(staged)
-      }
-    }
-    const giveUp = plane.replicator.stages.begin(replica, value, (staged, error) => finish(error, staged))
-    if (settled) return
-    waits = true
-    this.#waiting++
-    const timer = this.#ports.scheduler.after(this.#timeoutMs(op), () => {
-      const late = new CacheError(
-        'TIMEOUT',
-        'the value did not reach enough replicas in time; nothing was changed',
-      )
-      finish(late, undefined)
-      giveUp()
-    })
-    this.#staging.set(requestId, {
-      timer,
-      giveUp: () => {
-        finish(new CacheError('ABORTED', 'cancelled before it was carried out'), undefined)
-        giveUp()
-      },
-    })
+    this.#uploaded.chunk(plane, r)
+    if (this.#uploaded.isResting) this.#throttle()
   }
 
   #cancel(r: ByteReader): void {
-    const parked = this.#frame !== undefined || this.#frames.length > 0
+    const isParked = !this.#requests.isEmpty
     while (r.remaining > 0) {
       const requestId = r.uint32()
-      this.#staging.get(requestId)?.giveUp()
+      this.#uploaded.cancel(requestId)
       this.#downloads.cancel(requestId)
-      if (parked && this.#cancelled.size < this.#ports.options.operationsMax) this.#cancelled.add(requestId)
+      if (isParked) this.#requests.cancel(requestId)
     }
   }
 
   #writeOutcome(outcome: Outcome): void {
-    const w = this.#out
     if (outcome.large !== undefined) {
       try {
         this.#download?.(outcome.requestId, outcome.large)
       } catch (error) {
         const { code, message } = toCacheError(error)
-        writeErrorResult(w, outcome.requestId, code, message)
+        writeErrorResult(this.#out, outcome.requestId, code, message)
         return
       }
     }
-    writeResult(w, outcome.requestId, outcome.status)
-    if (isRead(outcome.opcode)) {
-      if (outcome.payload !== undefined) w.raw(outcome.payload)
-      return
-    }
-    switch (outcome.status) {
-      case Status.ok:
-        break
-      case Status.conditionFailed:
-        if (outcome.payload !== undefined) w.raw(outcome.payload)
-        return
-      default:
-        return
-    }
-    switch (outcome.opcode) {
-      case Opcode.set:
-      case Opcode.setUploaded:
-        w.varint(outcome.partitionEpoch)
-        w.varint(outcome.sequence)
-        return
-      case Opcode.increment:
-        w.float64(outcome.number)
-        return
-      case Opcode.clear:
-        w.varint(outcome.number)
-        return
-      case Opcode.atomic:
-        if (outcome.payload !== undefined) w.raw(outcome.payload)
-        return
-      default:
-    }
+    this.#responses.outcome(outcome)
   }
 
   #writeError(requestId: number, error: CacheError): void {
@@ -672,33 +507,9 @@ export class ClientSession implements FrameHandler, OutcomeSink {
 
   /** A result that had to wait was written. */
   #written(): void {
-    if (this.#out.length >= RESPONSE_FRAME_BYTES_TARGET) this.#flush(0)
-    else this.#flushSoon()
+    if (this.#responses.isFull) this.#responses.flush(0)
+    else this.#responses.flushSoon()
     if (this.#paused) this.#proceed()
-  }
-
-  #begin(): void {
-    beginFrame(this.#out, FrameType.response)
-    this.#out.uint32(0)
-  }
-
-  #flushSoon(): void {
-    if (this.#flushDue) return
-    this.#flushDue = true
-    // Acknowledgements of several replicas may lie ready to be read: their results share a frame.
-    this.#ports.scheduler.nextTurn(() => {
-      this.#flushDue = false
-      if (this.#state === 'open') this.#flush(0)
-    })
-  }
-
-  /** Sends the results written so far; `answers` is the frame they complete, or 0. */
-  #flush(answers: number): void {
-    const w = this.#out
-    if (answers === 0 && w.length === ANSWERS_OFFSET + 4) return
-    w.patchUint32(ANSWERS_OFFSET, answers)
-    sendFrame(this.#stream, w)
-    this.#begin()
   }
 
   /** Tells the client why, then ends the stream. */
@@ -718,20 +529,13 @@ export class ClientSession implements FrameHandler, OutcomeSink {
     if (this.#state === 'closed') return
     this.#state = 'closed'
     this.#timer?.cancel()
-    this.#pushTimer?.cancel()
-    this.#pushTimer = undefined
-    this.#frames.length = 0
-    this.#frame = undefined
-    for (const staging of [...this.#staging.values()]) staging.giveUp()
-    this.#uploads?.close()
-    this.#steps?.stop()
+    this.#topology.close()
+    this.#responses.close()
+    this.#requests.clear()
+    this.#uploaded.close()
     this.#downloads.close()
     this.#ports.ended(this)
   }
-}
-
-function isRead(opcode: number): boolean {
-  return opcode === Opcode.get || opcode === Opcode.getEntry || opcode === Opcode.has || opcode === Opcode.ttl
 }
 
 function heldBy(outcome: Outcome): number {
