@@ -205,9 +205,9 @@ export class DataPlane {
 
   #slice(): void {
     if (this.#closed) return
-    const { primary } = this.replicator
-    const expired = primary.expireDue(EXPIRIES_PER_SLICE)
-    const evicted = primary.evict(EVICTIONS_PER_SLICE)
+    const { removals } = this.replicator
+    const expired = removals.expireDue(EXPIRIES_PER_SLICE)
+    const evicted = removals.evict(EVICTIONS_PER_SLICE)
     const compacting = this.engine.maintain(COMPACTION_BYTES_PER_SLICE)
     const more = expired === EXPIRIES_PER_SLICE || evicted === EVICTIONS_PER_SLICE || compacting
     this.#slices = more ? this.#slices - 1 : 0

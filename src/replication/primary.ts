@@ -10,7 +10,6 @@
 
 import { type Engine, type EntryIndex, NO_ENTRY } from '../engine/engine.ts'
 import { ByteReader, ByteWriter } from '../kernel/bytes.ts'
-import type { Clock } from '../kernel/clock.ts'
 import { CacheError } from '../kernel/errors.ts'
 import type { MemoryAccount } from '../kernel/memory-account.ts'
 import type { Durability, RegionRecord } from '../topology/topology.ts'
@@ -18,6 +17,7 @@ import { Codec, ConditionCode, DurabilityCode, Opcode, type Operation } from '..
 import { Status } from '../wire/results.ts'
 import type { Applier } from './applier.ts'
 import type { AtomicGroup } from './atomic-group.ts'
+import { type EffectLog, NO_NUMBER } from './effect-log.ts'
 import {
   EffectKind,
   type OperationId,
@@ -30,6 +30,7 @@ import { writeCurrent } from './entry-result.ts'
 import type { OperationTable, SessionOutcomes } from './operation-table.ts'
 import { Outcome, type OutcomeSink } from './outcome.ts'
 import type { ReadGate } from './read-gate.ts'
+import { EVICTIONS_PER_WRITE, type Removals } from './removals.ts'
 import type { Replica } from './replica.ts'
 import type { StagedValue } from './stage-outbox.ts'
 
@@ -38,25 +39,20 @@ export interface PrimaryPorts {
   readonly engine: Engine
   readonly applier: Applier
   readonly operations: OperationTable
-  readonly clock: Clock
+  readonly log: EffectLog
+  readonly removals: Removals
   readonly memory: MemoryAccount
   readonly atomic: AtomicGroup
   region(regionId: number): RegionRecord | undefined
-  regionIds(): Iterable<number>
-  replica(partition: number): Replica | undefined
   /** In-sync replicas, this node included, that can be expected to acknowledge now. */
   availableReplicas(replica: Replica): number
   /** The most bytes this node may hold of the region; 0: without limit. */
   budgetBytes(regionId: number): number
-  /** An entry was removed on this node's own decision. */
-  removed(regionId: number, why: 'evicted' | 'expired'): void
   readonly reads: ReadGate
   /** Broken by a test: a retry is answered at once. */
   readonly answersRetriesEarly: boolean
   /** An outcome waits until the replica's log is held that widely. */
   awaited(replica: Replica, by: Durability): void
-  /** Logs an applied effect: gives it to the backlog and, at the end of the turn, to the peers. */
-  logged(replica: Replica, effect: Uint8Array, effectBytes: number, large: StagedValue | undefined): void
 }
 
 /** A write as dispatch hands it over: the operation, where its bytes are, and who asked. */
@@ -72,17 +68,14 @@ export interface WriteRequest {
   readonly staged: StagedValue | undefined
 }
 
-/** Entries evicted for one write at most; the rest follow with the next writes and with maintenance. */
-const EVICTIONS_PER_WRITE = 64
 /** Segments and columns that an atomic group may begin. */
 const ATOMIC_SLACK_BYTES = 4 * 1024 * 1024
-const NO_NUMBER: number = Number.NaN
 
 export class Primary {
   /** Retries that were answered with what their first attempt came to. */
   answeredFromTable = 0
   readonly #ports: PrimaryPorts
-  readonly #effect: ByteWriter = new ByteWriter(4096)
+  readonly #log: EffectLog
   readonly #value: ByteWriter = new ByteWriter(64)
   readonly #valueReader: ByteReader = new ByteReader(new Uint8Array(0))
   readonly #fields: { -readonly [K in keyof SetFields]: SetFields[K] } = {
@@ -97,6 +90,7 @@ export class Primary {
 
   constructor(ports: PrimaryPorts) {
     this.#ports = ports
+    this.#log = ports.log
   }
 
   /**
@@ -138,84 +132,6 @@ export class Primary {
     if (!outcome.settled) this.#ports.awaited(replica, by)
   }
 
-  /** Logs and removes entries past their time; at most `limit`. Returns how many. */
-  expireDue(limit: number): number {
-    const { engine, clock } = this.#ports
-    return engine.expireDue(clock.wallMs(), limit, (entry) => {
-      const regionId = engine.regionId(entry)
-      this.#remove(entry, EffectKind.expired)
-      this.#ports.removed(regionId, 'expired')
-    })
-  }
-
-  /**
-   * Logs and removes entries of one partition that were written before `beforeMs`, a page of its index at a time, in the order of their hash.
-   * @param isWanted whether those of a region are to be looked at
-   * @param dryRun counts them and leaves them there
-   * @returns undefined when this node may not order writes of the partition now
-   */
-  removeOlder(
-    partition: number,
-    fromHash: number,
-    beforeMs: number,
-    isWanted: (regionId: number) => boolean,
-    dryRun: boolean,
-  ): { readonly nextHash: number; readonly seen: number; readonly removed: number } | undefined {
-    const { engine } = this.#ports
-    const replica = this.#ports.replica(partition)
-    if (replica?.role !== 'primary' || replica.frozen || !engine.isPrimary(partition)) return undefined
-    const entries: EntryIndex[] = []
-    const nextHash = engine.collectFrom(partition, fromHash, entries)
-    let removed = 0
-    for (const entry of entries) {
-      const regionId = engine.regionId(entry)
-      if (!isWanted(regionId) || engine.createdAtMs(entry) >= beforeMs) continue
-      removed++
-      if (dryRun) continue
-      this.#remove(entry, EffectKind.expired)
-      this.#ports.removed(regionId, 'expired')
-    }
-    return { nextHash, seen: entries.length, removed }
-  }
-
-  /** Logs an entry that does nothing, with which a primary's term begins. */
-  beginTerm(replica: Replica): void {
-    const { clock } = this.#ports
-    const w = this.#effect
-    w.clear()
-    writeEffectStart(w, EffectKind.batch, undefined, NO_NUMBER)
-    w.varint(0)
-    w.varint(0)
-    this.#log(replica, undefined, Math.floor(Math.max(clock.wallMs(), replica.clockMs)), undefined)
-  }
-
-  /** Logs and removes all entries that a region has in the partition: it was dropped. */
-  clearRegion(replica: Replica, regionId: number): void {
-    const { engine, clock } = this.#ports
-    if (replica.role !== 'primary' || !engine.holdsRegion(replica.partition, regionId)) return
-    const w = this.#effect
-    w.clear()
-    writeEffectStart(w, EffectKind.clear, undefined, NO_NUMBER)
-    writeKey(w, regionId, w.bytes, 0, 0)
-    this.#log(replica, undefined, Math.floor(Math.max(clock.wallMs(), replica.clockMs)), undefined)
-    if (replica.quorum === 1) replica.advance()
-  }
-
-  /** Evicts what regions hold over their budget, and while memory is short; at most `limit`. Returns how many. */
-  evict(limit: number): number {
-    const { engine, memory } = this.#ports
-    let count = 0
-    for (const regionId of this.#ports.regionIds()) {
-      while (count < limit && engine.overBudget(regionId) && this.#evictOne(regionId)) count++
-    }
-    while (count < limit && memory.level !== 'normal') {
-      const regionId = engine.fullestRegion()
-      if (regionId === undefined || !this.#evictOne(regionId)) break
-      count++
-    }
-    return count
-  }
-
   #admit(replica: Replica, region: RegionRecord, op: Operation): Durability {
     const durability = durabilityOf(op.durability, region)
     if (replica.frozen) {
@@ -238,7 +154,7 @@ export class Primary {
       op.opcode === Opcode.increment ||
       op.opcode === Opcode.atomic
     if (adds && this.#ports.memory.level === 'full') {
-      this.evict(EVICTIONS_PER_WRITE)
+      this.#ports.removals.evict(EVICTIONS_PER_WRITE)
       if (this.#ports.memory.level === 'full') {
         throw new CacheError(
           'OVERLOADED',
@@ -276,8 +192,8 @@ export class Primary {
     outcome: Outcome,
   ): void {
     const { op, body } = request
-    const { engine, clock } = this.#ports
-    const nowMs = Math.floor(Math.max(clock.wallMs(), replica.clockMs))
+    const { engine } = this.#ports
+    const nowMs = this.#log.timeMs(replica)
     if (op.opcode === Opcode.clear) {
       this.#clear(replica, op, body, id, outcome, nowMs)
       return
@@ -372,7 +288,7 @@ export class Primary {
     fields.tags = body
     fields.tagsStart = op.tagsStart
     fields.tagsEnd = op.tagsEnd
-    const w = this.#effect
+    const w = this.#log.effect
     w.clear()
     writeSetStart(w, id, NO_NUMBER, op.regionId, body, op.keyStart, op.keyEnd, fields, staged !== undefined)
     if (staged === undefined) {
@@ -381,8 +297,8 @@ export class Primary {
     } else {
       w.uint32(staged.stageId)
     }
-    this.#log(replica, outcome, nowMs, staged)
-    this.#enforceBudget(op.regionId)
+    this.#log.append(replica, outcome, nowMs, staged)
+    this.#ports.removals.makeRoom(op.regionId)
   }
 
   #delete(
@@ -393,11 +309,11 @@ export class Primary {
     outcome: Outcome,
     nowMs: number,
   ): void {
-    const w = this.#effect
+    const w = this.#log.effect
     w.clear()
     writeEffectStart(w, EffectKind.deleted, id, NO_NUMBER)
     writeKey(w, op.regionId, body, op.keyStart, op.keyEnd)
-    this.#log(replica, outcome, nowMs, undefined)
+    this.#log.append(replica, outcome, nowMs, undefined)
   }
 
   #expiry(
@@ -418,13 +334,13 @@ export class Primary {
       const expiresAtMs = engine.expiresAtMs(entry)
       ttlMs = region.ttlMs > 0 ? region.ttlMs : expiresAtMs > 0 ? expiresAtMs - engine.createdAtMs(entry) : 0
     }
-    const w = this.#effect
+    const w = this.#log.effect
     w.clear()
     writeEffectStart(w, EffectKind.expiry, id, NO_NUMBER)
     writeKey(w, op.regionId, body, op.keyStart, op.keyEnd)
     w.float64(expiryOf(ttlMs, nowMs))
     engine.touch(entry)
-    this.#log(replica, outcome, nowMs, undefined)
+    this.#log.append(replica, outcome, nowMs, undefined)
   }
 
   #increment(
@@ -465,14 +381,14 @@ export class Primary {
         'the sum is not a finite number; the counter was left as it was',
       )
     }
-    const w = this.#effect
+    const w = this.#log.effect
     w.clear()
     writeSetStart(w, id, sum, op.regionId, body, op.keyStart, op.keyEnd, fields, false)
     w.varint(8)
     w.float64(sum)
     outcome.number = sum
-    this.#log(replica, outcome, nowMs, undefined)
-    this.#enforceBudget(op.regionId)
+    this.#log.append(replica, outcome, nowMs, undefined)
+    this.#ports.removals.makeRoom(op.regionId)
   }
 
   #clear(
@@ -489,11 +405,11 @@ export class Primary {
       outcome.waitSequence = replica.lastSequence
       return
     }
-    const w = this.#effect
+    const w = this.#log.effect
     w.clear()
     writeEffectStart(w, EffectKind.clear, id, NO_NUMBER)
     writeKey(w, op.regionId, body, op.patternStart, op.patternEnd)
-    this.#log(replica, outcome, nowMs, undefined)
+    this.#log.append(replica, outcome, nowMs, undefined)
     outcome.number = applier.removed
   }
 
@@ -518,7 +434,7 @@ export class Primary {
       op.valueEnd,
       nowMs,
     )
-    const w = this.#effect
+    const w = this.#log.effect
     w.clear()
     if (failed >= 0) {
       w.varint(failed)
@@ -546,72 +462,8 @@ export class Primary {
     w.blob(outcome.payload)
     w.varint(atomic.effectCount)
     w.raw(atomic.effects.bytes, 0, atomic.effects.length)
-    this.#log(replica, outcome, nowMs, undefined)
-    this.#enforceBudget(op.regionId)
-  }
-
-  /** Applies the effect in `#effect` as the partition's next operation and logs it. */
-  #log(replica: Replica, outcome: Outcome | undefined, nowMs: number, staged: StagedValue | undefined): void {
-    const w = this.#effect
-    const sequence = replica.lastSequence + 1
-    this.#ports.applier.apply(
-      replica,
-      w.bytes,
-      0,
-      w.length,
-      replica.partitionEpoch,
-      sequence,
-      this.#ports.clock.monotonicMs(),
-      staged === undefined ? undefined : () => staged.value,
-    )
-    replica.lastSequence = sequence
-    replica.lastEpoch = replica.partitionEpoch
-    replica.clockMs = nowMs
-    this.#ports.logged(replica, w.bytes, w.length, staged)
-    if (outcome !== undefined) {
-      outcome.sequence = sequence
-      outcome.waitSequence = sequence
-    }
-  }
-
-  #enforceBudget(regionId: number): void {
-    const { engine, memory } = this.#ports
-    for (let i = 0; i < EVICTIONS_PER_WRITE && engine.overBudget(regionId); i++) {
-      if (!this.#evictOne(regionId)) break
-    }
-    // Two for one: memory shrinks while writes go on.
-    for (let i = 0; i < 2 && memory.level !== 'normal'; i++) {
-      const fullest = engine.fullestRegion()
-      if (fullest === undefined || !this.#evictOne(fullest)) break
-    }
-  }
-
-  #evictOne(regionId: number): boolean {
-    const entry = this.#ports.engine.victim(regionId)
-    if (entry === NO_ENTRY) return false
-    this.#remove(entry, EffectKind.evicted)
-    this.#ports.removed(regionId, 'evicted')
-    return true
-  }
-
-  /** Logs the removal of an entry that this node decided on its own. */
-  #remove(entry: EntryIndex, kind: number): void {
-    const { engine, clock } = this.#ports
-    const replica = this.#ports.replica(engine.partition(entry))
-    if (replica === undefined || replica.role !== 'primary') {
-      throw new CacheError(
-        'INTERNAL',
-        'an entry of a partition this node is not primary of was to be removed',
-      )
-    }
-    const w = this.#effect
-    w.clear()
-    writeEffectStart(w, kind, undefined, NO_NUMBER)
-    w.varint(engine.regionId(entry))
-    w.varint(engine.keyBytes(entry))
-    engine.copyKey(entry, w)
-    this.#log(replica, undefined, Math.floor(Math.max(clock.wallMs(), replica.clockMs)), undefined)
-    if (replica.quorum === 1) replica.advance()
+    this.#log.append(replica, outcome, nowMs, undefined)
+    this.#ports.removals.makeRoom(op.regionId)
   }
 }
 

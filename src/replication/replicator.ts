@@ -27,6 +27,7 @@ import { AtomicGroup, type Uncompress } from './atomic-group.ts'
 import type { Backlog } from './backlog.ts'
 import { BulkPace } from './bulk-pace.ts'
 import { type ClusterPort, staticCluster } from './cluster-port.ts'
+import { EffectLog } from './effect-log.ts'
 import { FollowerServices } from './follower-services.ts'
 import { KeptLog } from './kept-log.ts'
 import { Leadership } from './leadership.ts'
@@ -44,6 +45,7 @@ import { Proposals } from './proposals.ts'
 import { Quarantine } from './quarantine.ts'
 import { ReadGate } from './read-gate.ts'
 import { RegionTable } from './region-table.ts'
+import { Removals } from './removals.ts'
 import type { Replica } from './replica.ts'
 import { ReplicaFaults, type ReplicationCounters } from './replica-faults.ts'
 import type { ReceiverPorts, ReplicaReceiver } from './replica-receiver.ts'
@@ -83,7 +85,6 @@ const QUARANTINE_AFTER_MS = 3000
 /** Partitions in which this node brings others up at a time, and in which it is brought up itself: by two others, without waiting. */
 const SYNC_SESSIONS_OUT_MAX = 2
 const SYNC_SESSIONS_IN_MAX = 4
-const CLEARS_PER_TICK = 64
 
 export class Replicator {
   readonly #ports: ReplicatorPorts
@@ -92,6 +93,8 @@ export class Replicator {
   readonly backlog: Backlog
   readonly applier: Applier
   readonly primary: Primary
+  /** What this node removes by itself, where it is primary. */
+  readonly removals: Removals
   readonly inbox: StageInbox
   readonly outbox: StageOutbox
   /** Large values of writes that are not ordered yet. */
@@ -176,6 +179,20 @@ export class Replicator {
       },
       awaited: (replica) => this.#awaited(replica, 'quorum'),
     })
+    const effects = new EffectLog({
+      applier: this.applier,
+      clock,
+      logged: (replica, effect, effectBytes, staged) => this.#logged(replica, effect, effectBytes, staged),
+    })
+    this.removals = new Removals({
+      engine,
+      clock,
+      memory,
+      log: effects,
+      regionIds: () => this.#regions.ids,
+      replica: (partition) => this.#replicas[partition],
+      removed: ports.removed,
+    })
     this.primary = new Primary({
       reads: this.reads,
       answersRetriesEarly: !keeps(brokenRules, 'retry-waits-for-commit'),
@@ -189,16 +206,13 @@ export class Replicator {
         partitionOf: (regionId, key, start, end) => this.locate(regionId, key, start, end),
       }),
       operations: this.operations,
-      clock,
+      log: effects,
+      removals: this.removals,
       memory,
       region: (regionId) => this.#regions.get(regionId),
-      regionIds: () => this.#regions.ids,
-      replica: (partition) => this.#replicas[partition],
       availableReplicas: (replica) => this.shipping.available(replica),
       budgetBytes: (regionId) => this.#regions.budgetBytes(regionId),
-      removed: ports.removed,
       awaited: (replica, by) => this.#awaited(replica, by),
-      logged: (replica, effect, effectBytes, staged) => this.#logged(replica, effect, effectBytes, staged),
     })
     this.#keepsAcks = !keeps(brokenRules, 'acks-per-epoch')
     this.#grants = new LeaseGrants(LEASE_MS)
@@ -226,7 +240,7 @@ export class Replicator {
       peer,
       flushSoon: () => this.shipping.flushSoon(),
       serves: () => this.#led.listSoon(),
-      beginTerm: (replica) => this.primary.beginTerm(replica),
+      beginTerm: (replica) => effects.beginTerm(replica),
       diverged: (replica, what) => this.#faults.contradicts(replica, what),
     })
     this.#moves = new PrimaryMoves({
@@ -503,17 +517,6 @@ export class Replicator {
     })
   }
 
-  /** What is left of regions that were dropped is removed by the primaries, through the log as all else, a few at a time. */
-  #clearDropped(): void {
-    let left = CLEARS_PER_TICK
-    for (const regionId of this.#regions.dropped()) {
-      for (const replica of this.#led.primaries) {
-        if (left-- <= 0) return
-        this.primary.clearRegion(replica, regionId)
-      }
-    }
-  }
-
   #isWanted(partition: number): boolean {
     const topology = this.#topology
     const record = topology?.partitions[partition]
@@ -542,6 +545,6 @@ export class Replicator {
     this.#heartbeats = (this.#heartbeats + 1) % COMPARE_HEARTBEATS
     if (this.#heartbeats === 0) this.antiEntropy.tick(this.#led.primaries, COMPARE_HEARTBEATS * HEARTBEAT_MS)
     this.#roles.dropSoon()
-    this.#clearDropped()
+    this.removals.clearDropped(this.#regions.dropped(), this.#led.primaries)
   }
 }

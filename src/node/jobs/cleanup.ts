@@ -95,7 +95,7 @@ export function cleanupShare({ clock, scheduler, plane }: CleanupPorts): CallHan
         let work = 0
         let removals = 0
         while (work < PER_TURN && hash < HASH_END) {
-          const page = replicator.primary.removeOlder(
+          const page = replicator.removals.removeOlder(
             partition,
             hash,
             beforeMs,
