@@ -10,23 +10,12 @@
  * whole ◆. A new epoch of the partition ends that: the proposal named the old one.
  */
 
-import type { LargeValue } from '../engine/engine.ts'
 import type { NodeIndex } from '../topology/topology.ts'
 import type { SyncName } from '../wire/replica-frames.ts'
 import { HeldVersions } from './held-versions.ts'
 import type { SessionOutcomes } from './operation-table.ts'
+import type { RangeStages } from './range-stages.ts'
 import type { Member, Replica } from './replica.ts'
-
-/** A range whose large values are on their way to the learner. */
-export interface StagedRange {
-  readonly fromHash: number
-  readonly toHash: number
-  readonly stages: Map<LargeValue, number>
-  /** Values that are not sent, since the learner listed what has them. */
-  readonly listed: ReadonlySet<LargeValue>
-  waiting: number
-  failed: boolean
-}
 
 export type SyncPhase =
   | { readonly kind: 'queued'; readonly notBeforeMs: number }
@@ -62,15 +51,15 @@ export class SyncSession {
   /** Ranges sent and not yet applied: number, where to go on behind it, bytes. */
   readonly inFlight: { readonly number: number; readonly fromHash: number; readonly bytes: number }[] = []
   inFlightBytes = 0
-  /** Stages of ranges sent and not yet applied, by the range's number. */
-  readonly sentStages: Map<number, readonly number[]> = new Map()
-  staging: StagedRange | undefined
+  /** Large values of its ranges. */
+  readonly stages: RangeStages
   failures = 0
 
-  constructor(replica: Replica, learner: Member, nowMs: number) {
+  constructor(replica: Replica, learner: Member, stages: RangeStages, nowMs: number) {
     this.replica = replica
     this.learner = learner
     this.session = learner.session
+    this.stages = stages
     this.phase = { kind: 'queued', notBeforeMs: nowMs }
   }
 

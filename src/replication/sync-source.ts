@@ -12,10 +12,9 @@
  * Bounded: `sessionsMax` sessions under way, HELD_VERSIONS_MAX entries listed, `WINDOW_BYTES` of ranges unacknowledged each, one slice of work a turn.
  */
 
-import type { Engine, EntryIndex, LargeValue } from '../engine/engine.ts'
+import type { Engine } from '../engine/engine.ts'
 import { ByteReader, ByteWriter } from '../kernel/bytes.ts'
 import type { Clock } from '../kernel/clock.ts'
-import { CacheError } from '../kernel/errors.ts'
 import type { Epoch, PartitionEpoch } from '../kernel/ids.ts'
 import type { Log } from '../kernel/log.ts'
 import type { Scheduler, Timer } from '../kernel/scheduler.ts'
@@ -24,7 +23,6 @@ import { FrameType, finishFrame, REQUEST_FRAME_BYTES_TARGET } from '../wire/fram
 import {
   beginSyncFrame,
   encodeSyncBegin,
-  HeldCode,
   type ListedEntry,
   type Position,
   readListed,
@@ -32,18 +30,18 @@ import {
   type SyncName,
   type SyncState,
   SyncStatus,
-  writeListed,
 } from '../wire/replica-frames.ts'
 import type { BulkPace } from './bulk-pace.ts'
-import { EntryEncoder } from './entry-encoder.ts'
+import { ByteRate } from './byte-rate.ts'
 import { MovePace } from './move-pace.ts'
 import type { OperationTable, SessionOutcomes } from './operation-table.ts'
 import type { PeerLog } from './peer-log.ts'
 import { PROPOSE_AGAIN_MS, type Proposals } from './proposals.ts'
+import { RangeCutter } from './range-cutter.ts'
+import { RangeStages } from './range-stages.ts'
 import type { Member, Replica } from './replica.ts'
 import type { StageOutbox } from './stage-outbox.ts'
-import { type StagedRange, SyncSession } from './sync-session.ts'
-import { isAlone } from './sync-target.ts'
+import { SyncSession } from './sync-session.ts'
 
 export interface SyncSourcePorts {
   readonly engine: Engine
@@ -73,9 +71,6 @@ const SLICE_BYTES = 64 * 1024
 const SLICE_MS = 2
 /** Of a copy that moves, beside clients that are served. */
 const MOVE_RANGE_BYTES = 16 * 1024
-/** A frame is never larger: entries of one hash stay together. */
-const RANGE_BYTES_MAX = 900 * 1024
-const LARGE_BYTES_PER_RANGE = 8 * 1024 * 1024
 /** A session in which nothing happens for this long begins anew, in milliseconds. */
 const STUCK_MS = 5000
 const RETRY_MIN_MS = 200
@@ -84,37 +79,31 @@ const BUSY_MS = 40
 /** A step of a move that is proposed waits for others to come; the voter that drives knows it, should it come twice. */
 const PROPOSE_MOVE_AGAIN_MS = 3000
 const RETRY_MAX_MS = 1000
-/** What an entry that is only named takes in a range. */
-const LISTED_BYTES = 16
-const HASHES = 2 ** 32
 
 export class SyncSource {
   readonly #ports: SyncSourcePorts
   readonly #sessions = new Set<SyncSession>()
-  readonly #encoder: EntryEncoder
   readonly #w: ByteWriter = new ByteWriter(64 * 1024)
-  readonly #entries: EntryIndex[] = []
-  /** Those of them that the learner holds already. */
-  readonly #held = new Set<EntryIndex>()
+  readonly #cutter: RangeCutter
+  readonly #rate: ByteRate
   readonly #listed: ListedEntry = { hash: 0, versionEpoch: 0, sequence: 0 }
   /** Nodes that said that they are brought up in enough partitions: until when they are not asked again. */
   readonly #busyUntilMs = new Map<NodeIndex, number>()
   readonly #movePace: MovePace
   #attempts = 0
   #pumpDue = false
-  #timer: Timer | undefined
   #retryTimer: Timer | undefined
   #closed = false
-  /** Monotonic time up to which the throttle has been paid for. */
-  #paidMs = 0
   /** Sessions that ended with a whole learner. */
   completed = 0
   sentBytes = 0
 
   constructor(ports: SyncSourcePorts) {
     this.#ports = ports
-    this.#encoder = new EntryEncoder(ports.engine)
-    this.#movePace = new MovePace(ports.clock, ports.scheduler, () => this.#pumpSoon())
+    const { engine, clock, scheduler, bytesPerSecond } = ports
+    this.#cutter = new RangeCutter(engine, ports.keepsByVersion)
+    this.#rate = new ByteRate(bytesPerSecond, clock, scheduler, () => this.#pumpSoon())
+    this.#movePace = new MovePace(clock, scheduler, () => this.#pumpSoon())
   }
 
   get sessionCount(): number {
@@ -129,11 +118,11 @@ export class SyncSource {
 
   /** The learner adopted the epoch and said where it is. */
   ready(replica: Replica, learner: Member, position: Position): void {
-    const { clock } = this.#ports
+    const { clock, outbox } = this.#ports
     this.#forgetGone()
     let session = this.sessionOf(learner)
     if (session === undefined) {
-      session = new SyncSession(replica, learner, clock.monotonicMs())
+      session = new SyncSession(replica, learner, new RangeStages(outbox, learner.node), clock.monotonicMs())
       this.#sessions.add(session)
       this.#pumpSoon()
       return
@@ -191,7 +180,7 @@ export class SyncSource {
         break
       case SyncStatus.applied:
         session.progressMs = nowMs
-        for (const number of session.applied(state.low)) this.#endStages(session, number)
+        for (const number of session.applied(state.low)) session.stages.applied(number)
         break
       case SyncStatus.whole:
         if (session.phase.kind !== 'ending') return
@@ -235,7 +224,7 @@ export class SyncSource {
 
   close(): void {
     this.#closed = true
-    this.#timer?.cancel()
+    this.#rate.close()
     this.#movePace.close()
     this.#retryTimer?.cancel()
   }
@@ -261,7 +250,7 @@ export class SyncSource {
       const { replica, learner } = session
       if (replica.role === 'primary' && replica.learners.includes(learner)) continue
       this.#sessions.delete(session)
-      this.#endAllStages(session)
+      session.stages.endAll()
     }
   }
 
@@ -270,8 +259,7 @@ export class SyncSource {
     const { kind } = session.phase
     if (kind === 'promoting' && this.#ports.promotesWhole) return
     if (kind === 'queued') return
-    this.#endAllStages(session)
-    session.staging = undefined
+    session.stages.endAll()
     const delayMs = Math.min(RETRY_MAX_MS, RETRY_MIN_MS * 2 ** Math.min(10, session.failures++))
     session.phase = { kind: 'queued', notBeforeMs: this.#ports.clock.monotonicMs() + delayMs }
     this.#ports.log.info('a learner is to be brought up anew', {
@@ -322,7 +310,7 @@ export class SyncSource {
       if (phase.kind === 'queued' && active < sessionsMax && nowMs >= this.#dueMs(session)) {
         if (this.#begin(session, nowMs)) active++
       }
-      while (left > 0 && clock.monotonicMs() - nowMs < SLICE_MS && !this.#throttled(nowMs)) {
+      while (left > 0 && clock.monotonicMs() - nowMs < SLICE_MS && !this.#rate.holdsBack(nowMs)) {
         const startMs = clock.monotonicMs()
         const bytes = this.#step(session, rests)
         if (bytes === 0) break
@@ -354,16 +342,6 @@ export class SyncSource {
   #dueMs({ phase, node }: SyncSession): number {
     const notBeforeMs = phase.kind === 'queued' ? phase.notBeforeMs : Number.POSITIVE_INFINITY
     return Math.max(notBeforeMs, this.#busyUntilMs.get(node) ?? 0)
-  }
-
-  /** Whether the rate is used up; if so the work goes on by itself later. */
-  #throttled(nowMs: number): boolean {
-    if (this.#ports.bytesPerSecond <= 0 || this.#paidMs <= nowMs) return false
-    this.#timer ??= this.#ports.scheduler.after(this.#paidMs - nowMs, () => {
-      this.#timer = undefined
-      this.#pumpSoon()
-    })
-    return true
   }
 
   #begin(session: SyncSession, nowMs: number): boolean {
@@ -445,155 +423,51 @@ export class SyncSource {
   }
 
   #sendRange(session: SyncSession, peer: PeerLog, bytesTarget: number): number {
-    const { staging } = session
-    if (staging !== undefined) {
-      if (staging.failed) {
+    const { stages } = session
+    const { range } = stages
+    if (range !== undefined) {
+      if (range.failed) {
         this.#again(session, 'a large value could not be sent to it')
         return 0
       }
-      if (staging.waiting > 0) return 0
+      if (range.waiting > 0) return 0
     }
-    const { engine } = this.#ports
-    const fromHash = staging?.fromHash ?? session.nextHash
-    const lastHash = staging?.toHash ?? session.runEnd(fromHash)
-    const cut = this.#collect(session, fromHash, lastHash, staging !== undefined, bytesTarget)
+    const cutter = this.#cutter
+    const { partition } = session.replica
+    const fromHash = range?.fromHash ?? session.nextHash
+    const lastHash = range?.toHash ?? session.runEnd(fromHash)
+    const { toHash, large } = cutter.cut(
+      partition,
+      session.held,
+      fromHash,
+      lastHash,
+      range !== undefined,
+      bytesTarget,
+    )
     // What was listed and has another version since is not the learner's any more: its value has to be sent after all.
-    const isOverdue = cut.large.some((e) => staging?.listed.has(engine.largeValue(e) as LargeValue) === true)
-    if ((staging === undefined && cut.large.length > 0) || isOverdue) {
-      for (const stageId of staging?.stages.values() ?? []) this.#ports.outbox.end(stageId)
-      this.#stage(session, fromHash, cut.toHash, cut.large)
+    const isOverdue = large.some((value) => range?.listed.has(value) === true)
+    if ((range === undefined && large.length > 0) || isOverdue) {
+      stages.begin(fromHash, toHash, large, cutter.namedValues(), () => this.#pumpSoon())
+      this.#pumpSoon()
       return 0
     }
-    session.staging = undefined
     const w = this.#w
     session.rangeNumber++
     beginSyncFrame(w, FrameType.syncRange, session.name)
     w.varint(session.rangeNumber)
     w.uint32(fromHash)
-    w.uint32(cut.toHash)
-    for (const e of this.#entries) {
-      if (this.#held.has(e)) {
-        w.uint8(HeldCode.listed)
-        writeListed(w, engine.hash(e), engine.versionEpoch(e), engine.versionSequence(e))
-      } else {
-        this.#encoder.write(e, w, (value) => staging?.stages.get(value))
-      }
-    }
-    if (staging !== undefined) session.sentStages.set(session.rangeNumber, [...staging.stages.values()])
+    w.uint32(toHash)
+    cutter.write(w, (value) => range?.stages.get(value))
+    stages.sent(session.rangeNumber)
     const bytes = this.#send(peer, finishFrame(w))
-    session.sent(fromHash, cut.toHash + 1, bytes)
+    session.sent(fromHash, toHash + 1, bytes)
     return bytes
-  }
-
-  /** Leaves in `#entries` those of a range that fits a frame. @returns where it ends, and the large values in it */
-  #collect(
-    session: SyncSession,
-    fromHash: number,
-    lastHash: number,
-    staged: boolean,
-    bytesTarget: number,
-  ): { toHash: number; large: EntryIndex[] } {
-    const { engine } = this.#ports
-    const { partition } = session.replica
-    const entries = this.#entries
-    entries.length = 0
-    this.#held.clear()
-    const large: EntryIndex[] = []
-    let bytes = 0
-    let largeBytes = 0
-    let hash = fromHash
-    const target = staged ? RANGE_BYTES_MAX : bytesTarget
-    while (hash <= lastHash) {
-      const first = entries.length
-      const next = engine.collectFrom(partition, hash, entries)
-      const page = entries.splice(first).sort((a, b) => engine.hash(a) - engine.hash(b))
-      for (let i = 0; i < page.length; i++) {
-        const e = page[i] as EntryIndex
-        const at = engine.hash(e)
-        if (at > lastHash) return { toHash: lastHash, large }
-        const previous = entries.at(-1)
-        const isHeld = this.#isHeld(session, page, i)
-        const size = isHeld ? LISTED_BYTES : this.#encoder.bytes(e)
-        const value = isHeld ? undefined : engine.largeValue(e)
-        const full =
-          bytes + size > target || (!staged && value !== undefined && largeBytes > LARGE_BYTES_PER_RANGE)
-        // Entries with the same hash can't be told apart by a range: they stay together.
-        if (full && previous !== undefined && engine.hash(previous) !== at) return { toHash: at - 1, large }
-        entries.push(e)
-        if (isHeld) this.#held.add(e)
-        bytes += size
-        if (value !== undefined) {
-          large.push(e)
-          largeBytes += value.totalBytes
-        }
-      }
-      hash = next
-      if (bytes > target / 2 && hash <= lastHash) return { toHash: hash - 1, large }
-    }
-    return { toHash: Math.min(lastHash, HASHES - 1), large }
-  }
-
-  /** Whether the learner listed the entry at `i` of a page, which is sorted by hash. */
-  #isHeld({ held }: SyncSession, page: readonly EntryIndex[], i: number): boolean {
-    if (held.size === 0) return false
-    const { engine, keepsByVersion } = this.#ports
-    const e = page[i] as EntryIndex
-    const hash = engine.hash(e)
-    const isListed = keepsByVersion
-      ? held.has(hash, engine.versionEpoch(e), engine.versionSequence(e))
-      : held.hasHash(hash)
-    return isListed && isAlone(engine, page, i)
-  }
-
-  /** Puts the large values of a range on their way to the learner. */
-  #stage(session: SyncSession, fromHash: number, toHash: number, large: readonly EntryIndex[]): void {
-    const { engine, outbox } = this.#ports
-    const listed = new Set<LargeValue>()
-    for (const e of this.#held) {
-      const value = engine.largeValue(e)
-      if (value !== undefined) listed.add(value)
-    }
-    const range: StagedRange = { fromHash, toHash, stages: new Map(), listed, waiting: 0, failed: false }
-    session.staging = range
-    for (const e of large) {
-      const value = engine.largeValue(e)
-      if (value === undefined || range.failed) continue
-      range.waiting++
-      try {
-        const stageId = outbox.begin(value, [session.node], 1, (error) => {
-          range.waiting--
-          if (error !== undefined) range.failed = true
-          this.#pumpSoon()
-        })
-        range.stages.set(value, stageId)
-      } catch (error) {
-        if (!(error instanceof CacheError)) throw error
-        range.waiting--
-        range.failed = true
-      }
-    }
-    this.#pumpSoon()
-  }
-
-  #endStages(session: SyncSession, number: number): void {
-    for (const stageId of session.sentStages.get(number) ?? []) this.#ports.outbox.end(stageId)
-    session.sentStages.delete(number)
-  }
-
-  #endAllStages(session: SyncSession): void {
-    for (const number of [...session.sentStages.keys()]) this.#endStages(session, number)
-    const { staging } = session
-    session.staging = undefined
-    for (const stageId of staging?.stages.values() ?? []) this.#ports.outbox.end(stageId)
   }
 
   #send(peer: PeerLog, message: Uint8Array): number {
     peer.send(message)
     this.sentBytes += message.length
-    const { bytesPerSecond, clock } = this.#ports
-    if (bytesPerSecond > 0) {
-      this.#paidMs = Math.max(this.#paidMs, clock.monotonicMs()) + (1000 * message.length) / bytesPerSecond
-    }
+    this.#rate.spend(message.length)
     return message.length
   }
 }
