@@ -3,6 +3,7 @@
 import { Command } from 'commander'
 import type { RebalanceAction, RebalanceReply } from '../wire/admin.ts'
 import { pause, type SharedOptions, withCluster, withSharedOptions } from './connection.ts'
+import { clusterEventsCommand } from './events.ts'
 import { EXIT } from './exit-codes.ts'
 import { print, progressText, table } from './output.ts'
 
@@ -28,6 +29,7 @@ export function clusterCommand(): Command {
     .addCommand(stepCommand('resume', 'RESUME', 'Go on with a paused rebalance.'))
     .addCommand(stepCommand('cancel', 'CANCEL', 'Move data back to where it was before the last change.'))
     .addCommand(recoverCommand())
+    .addCommand(clusterEventsCommand())
 }
 
 function checkCommand(): Command {

@@ -6,6 +6,7 @@ import { AdminChannel } from '../adapters/grpc/admin-channel.ts'
 import { adminServiceOf, loadProtos } from '../adapters/grpc/proto.ts'
 import { systemScheduler } from '../adapters/system/scheduler.ts'
 import { adminClient } from '../admin/admin-client.ts'
+import { EveryNode } from '../admin/every-node.ts'
 import { loadClusterConfig } from '../config/load.ts'
 import { CacheError } from '../kernel/errors.ts'
 import { parseDurationMs } from '../kernel/units.ts'
@@ -46,6 +47,22 @@ export async function withCluster(
     await run(adminClient(channels, parseDurationMs(options.timeout)))
   } finally {
     for (const channel of channels) channel.close()
+  }
+}
+
+/** Runs with connections to all nodes, which are closed afterwards. */
+export async function withEveryNode(
+  options: SharedOptions,
+  run: (nodes: EveryNode) => Promise<void>,
+): Promise<void> {
+  const addresses = await addressesOf(options)
+  const definition = adminServiceOf(loadProtos())
+  const open = (address: string): AdminChannel => new AdminChannel(address, definition)
+  const nodes = new EveryNode(open, addresses, parseDurationMs(options.timeout))
+  try {
+    await run(nodes)
+  } finally {
+    nodes.close()
   }
 }
 

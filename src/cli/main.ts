@@ -8,8 +8,10 @@ import { readFileSync } from 'node:fs'
 import { Command } from 'commander'
 import { CacheError } from '../kernel/errors.ts'
 import { clusterCommand } from './cluster.ts'
+import { eventsCommand } from './events.ts'
 import { exitCodeOf } from './exit-codes.ts'
 import { jobsCommand } from './jobs.ts'
+import { metricsCommand } from './metrics.ts'
 import { nodeCommand } from './node.ts'
 import { regionCommand } from './region.ts'
 import { snapshotCommand } from './snapshot.ts'
@@ -30,6 +32,8 @@ const program = new Command('ringcache')
   .addCommand(regionCommand())
   .addCommand(snapshotCommand())
   .addCommand(jobsCommand())
+  .addCommand(eventsCommand())
+  .addCommand(metricsCommand())
 
 try {
   await program.parseAsync()

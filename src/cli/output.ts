@@ -1,5 +1,6 @@
 /** Prints answers: tables and sentences for people, JSON for programs. */
 
+import type { SilentNode } from '../admin/every-node.ts'
 import type { ProgressMessage } from '../wire/admin.ts'
 import type { SharedOptions } from './connection.ts'
 
@@ -32,6 +33,10 @@ export function progressText(progress: ProgressMessage): string {
     copiesTotal === 0 ? '' : `, ${percent(copiesTotal - copiesLeft, copiesTotal)} of ${copiesTotal} copied`
   const eta = etaMs === undefined ? '' : `, about ${durationText(etaMs)} left`
   return `${state}${done}: ${copiesLeft} copies to go (${copiesRunning} under way), ${handoversLeft} primaries to hand over, ${removalsLeft} copies to remove${eta}`
+}
+
+export function silenceText({ nodeId, address, reason }: SilentNode): string {
+  return `missing: ${nodeId === '' ? address : `${nodeId} (${address})`}: ${reason}`
 }
 
 export function percent(part: number, whole: number): string {

@@ -40,6 +40,7 @@ import type { WritePartsReply } from '../wire/admin.ts'
 import type { Dialer } from '../wire/transport.ts'
 import { AdminService } from './admin/admin-service.ts'
 import { JobsAdmin } from './admin/jobs-admin.ts'
+import { ObservabilityAdmin } from './admin/observability-admin.ts'
 import { NodeBackups } from './backup/node-backups.ts'
 import { ClusterTarget } from './backup/restore-target.ts'
 import { CompositeDialer } from './gateway/composite-dialer.ts'
@@ -186,6 +187,7 @@ export class CacheNode implements AsyncDisposable {
       scheduler: systemScheduler,
       backups: backups.backups,
       jobs: new JobsAdmin(core.jobs, systemClock),
+      observability: new ObservabilityAdmin(core, systemClock),
     })
     const health = new HealthService()
     const server = await GrpcServer.listen(node.address, {
@@ -372,6 +374,7 @@ function backupParts(
     scheduler,
     random,
     log,
+    observer: core.observer,
     medium: { compression: threadedCompression, open: (place) => openPlace(config, place) },
     bytesPerSecond: config.backup?.bytesPerSecond ?? 0,
     target: new ClusterTarget({

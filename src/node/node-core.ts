@@ -13,6 +13,8 @@ import { MemoryStore } from '../kernel/memory-store.ts'
 import { type Random, randomHex } from '../kernel/random.ts'
 import type { BrokenRules } from '../kernel/rule-switch.ts'
 import { every, type Scheduler, type Timer } from '../kernel/scheduler.ts'
+import type { MetricFamily } from '../observability/metric-families.ts'
+import { NodeObserver } from '../observability/observer.ts'
 import type { Uncompress } from '../replication/atomic-group.ts'
 import { isUp, type NodeIndex, type Topology } from '../topology/topology.ts'
 import type { Hello } from '../wire/handshake.ts'
@@ -29,6 +31,7 @@ import { CLEANUP, cleanupJob, cleanupShare } from './jobs/cleanup.ts'
 import { COMPACT, compactJob, compactShare } from './jobs/compact.ts'
 import { NodeJobs } from './jobs/node-jobs.ts'
 import { rebalanceJob } from './jobs/rebalance-job.ts'
+import { nodeMetrics } from './node-metrics.ts'
 import { type NodeOptions, ownAddress } from './options.ts'
 import { PeerLink, type PeerLinkHandler } from './peer-link.ts'
 import { PeerSession, type PeerSessionPorts } from './peer-session.ts'
@@ -90,6 +93,8 @@ export class NodeCore implements PeerLinkHandler {
   readonly options: NodeOptions
   readonly incarnation: string
   readonly memory: MemoryAccount
+  /** What happened, and what was counted. */
+  readonly observer: NodeObserver
   readonly #ports: NodePorts
   readonly #control: ControlPlane
   readonly #gossip: Gossip
@@ -118,6 +123,8 @@ export class NodeCore implements PeerLinkHandler {
     this.incarnation = randomHex(ports.random, 16)
     this.memory = new MemoryAccount(options.memoryLimitBytes, options.memoryHighShare)
     const { clock, scheduler, log } = ports
+    const observer = new NodeObserver(options.nodeId, clock)
+    this.observer = observer
     this.#control = new ControlPlane(options, this.incarnation, {
       ...ports,
       store: ports.store ?? new MemoryStore(),
@@ -134,6 +141,7 @@ export class NodeCore implements PeerLinkHandler {
             ...ports,
             medium: ports.snapshots,
             nodeId: options.nodeId,
+            observer,
             plane: () => this.#plane,
             loaded: (partitions) => this.#control.remembers(partitions),
           })
@@ -163,6 +171,7 @@ export class NodeCore implements PeerLinkHandler {
       clock,
       scheduler,
       log,
+      observer,
       self: { nodeId: options.nodeId as NodeId, incarnation: this.incarnation as Incarnation },
       jobs: options.jobs ?? [],
       control: this.#control,
@@ -201,6 +210,9 @@ export class NodeCore implements PeerLinkHandler {
   start(): void {
     if (this.#state !== 'new') throw new CacheError('INTERNAL', 'a node starts once')
     this.#state = 'running'
+    const { nodeId } = this.options
+    const details = { address: ownAddress(this.options), incarnation: this.incarnation }
+    this.observer.raise('node.started', { message: `${nodeId} started`, details })
     this.#timer = every(this.#ports.scheduler, OBSERVE_MS, () => this.#observe())
     this.#control.start()
     this.#gossip.start()
@@ -270,6 +282,12 @@ export class NodeCore implements PeerLinkHandler {
       memoryBytes: this.memory.totalBytes,
       memoryLimitBytes: this.memory.limitBytes,
     }
+  }
+
+  /** Its figures, as of now. */
+  metrics(): readonly MetricFamily[] {
+    const { counters } = this.observer
+    return nodeMetrics({ status: this.status(), memory: this.memory, counters, plane: this.#plane })
   }
 
   /**

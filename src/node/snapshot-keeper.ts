@@ -17,6 +17,7 @@ import { CacheError, toCacheError } from '../kernel/errors.ts'
 import type { Log } from '../kernel/log.ts'
 import { type Random, uniform } from '../kernel/random.ts'
 import type { Scheduler, Timer } from '../kernel/scheduler.ts'
+import type { Observer } from '../observability/observer.ts'
 import type { Compression } from '../snapshot/compression.ts'
 import type { SnapshotManifest, SnapshotPosition } from '../snapshot/manifest.ts'
 import { SnapshotLibrary } from '../snapshot/snapshot-library.ts'
@@ -41,6 +42,7 @@ export interface SnapshotKeeperPorts {
   readonly scheduler: Scheduler
   readonly random: Random
   readonly log: Log
+  readonly observer: Observer
   plane(): DataPlane | undefined
   /** All is loaded that will be; called again when less of it is left. */
   loaded(partitions: readonly Remembered[]): void
@@ -52,6 +54,9 @@ export interface SnapshotStatus {
   readonly lastMs: number | undefined
   /** Entries in it. */
   readonly entries: number
+  /** How long it took, and what was written for it. */
+  readonly durationMs: number
+  readonly storedBytes: number
   readonly isWriting: boolean
   /** Why the last attempt came to nothing; undefined: it did not fail. */
   readonly failure: string | undefined
@@ -65,6 +70,8 @@ const PAUSE_MIN_MS = 500
 const SAVE_MS = 2500
 /** While its clients wait. */
 const SAVE_REST_MS = 500
+/** Events about single snapshots that can't be used: of the newest ones. */
+const UNUSABLE_MAX = 20
 /** How often the others are told that less is left of what was loaded. */
 const TELL_MS = 5000
 
@@ -100,11 +107,14 @@ export class SnapshotKeeper {
   }
 
   get status(): SnapshotStatus {
-    const { finishedMs, entries = 0 } = this.#last ?? {}
+    const { startedMs = 0, finishedMs, entries = 0, storedBytes = 0 } = this.#last ?? {}
     return {
       state: this.#state,
       lastMs: finishedMs,
       entries,
+      // By the wall clock of the process that made it.
+      durationMs: Math.max(0, (finishedMs ?? 0) - startedMs),
+      storedBytes,
       isWriting: this.#writing !== undefined,
       failure: this.#failure,
     }
@@ -193,6 +203,18 @@ export class SnapshotKeeper {
     }
     if (this.#state === 'closed') await this.#library.close().catch(() => {})
     this.#last = this.#library.list().at(-1)
+    this.#reportUnusable(this.#library)
+  }
+
+  /** What was found at the start. */
+  #reportUnusable(library: SnapshotLibrary): void {
+    const { observer } = this.#ports
+    const unusable = library.unusable()
+    observer.count('ringcache_snapshots_unusable_total', {}, unusable.length)
+    for (const { id, error } of unusable.slice(-UNUSABLE_MAX)) {
+      const { code, message } = error
+      observer.raise('snapshot.unusable', { message, subject: id, details: { snapshot: id, code } })
+    }
   }
 
   #arm(delayMs: number): void {
@@ -283,6 +305,7 @@ export class SnapshotKeeper {
     const { id, entries, writtenEntries, storedBytes } = manifest
     const ms = Math.round(clock.monotonicMs() - begunMs)
     log.info('snapshot', { id, kind: manifest.kind, entries, writtenEntries, storedBytes, ms })
+    this.#ports.observer.count('ringcache_snapshots_total', { result: 'done' })
     if (!isLast) await library.prune({ keep: keptOf(library.list(), this.#options.keepFulls) })
     return this.#recovered()
   }
@@ -300,14 +323,23 @@ export class SnapshotKeeper {
   }
 
   #recovered(): true {
-    if (this.#failure !== undefined) this.#ports.log.info('snapshots are made again')
+    const { log, observer } = this.#ports
+    if (this.#failure !== undefined) {
+      log.info('snapshots are made again')
+      observer.settle('snapshot.failed')
+      observer.raise('snapshot.recovered', { message: 'snapshots are made again' })
+    }
     this.#failure = undefined
     return true
   }
 
   #failed(error: unknown): void {
     const { code, message } = toCacheError(error)
-    if (this.#state === 'closed' || this.#failure === message) return
+    if (this.#state === 'closed') return
+    const { observer } = this.#ports
+    observer.count('ringcache_snapshots_total', { result: 'failed' })
+    observer.raise('snapshot.failed', { message, details: { code } })
+    if (this.#failure === message) return
     this.#failure = message
     this.#ports.log.warn('no snapshot can be made; the node serves on', { code, reason: message })
   }

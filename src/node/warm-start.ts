@@ -13,6 +13,7 @@ import { CacheError, toCacheError } from '../kernel/errors.ts'
 import type { Log } from '../kernel/log.ts'
 import type { MemoryAccount } from '../kernel/memory-account.ts'
 import type { Scheduler } from '../kernel/scheduler.ts'
+import type { Observer } from '../observability/observer.ts'
 import type { Roles } from '../replication/roles.ts'
 import type { SnapshotManifest } from '../snapshot/manifest.ts'
 import type { SnapshotLibrary } from '../snapshot/snapshot-library.ts'
@@ -33,6 +34,7 @@ export interface WarmStartPorts {
   readonly clock: Clock
   readonly scheduler: Scheduler
   readonly log: Log
+  readonly observer: Observer
 }
 
 /** Settles when no more is to be loaded; it never fails. @returns whether all that was found could be read */
@@ -68,6 +70,7 @@ export async function warmStart(
   await Promise.all(Array.from({ length: LOADS_AT_ONCE }, loadOn))
   timer.cancel()
   signal.removeEventListener('abort', stop)
+  loader.reportDamage()
   const { partitions, entries, expired, ofUnknownRegions, failed } = loader
   log.info('loaded from snapshots', {
     newest: snapshots.at(-1)?.id,
@@ -90,7 +93,11 @@ class Loader {
   entries = 0
   expired = 0
   ofUnknownRegions = 0
-  foundDamage = false
+  /** By snapshot: the first partition that it could not give, and how many it could not. */
+  readonly #damage = new Map<
+    string,
+    { readonly partition: number; readonly error: CacheError; count: number }
+  >()
   /** Partitions that are in a snapshot and could not be read from any. */
   failed = 0
 
@@ -98,6 +105,23 @@ class Loader {
     this.#snapshots = snapshots.map(({ id, partitions }) => ({ id, partitions: new Set(partitions) }))
     this.#ports = ports
     this.#signal = signal
+  }
+
+  get foundDamage(): boolean {
+    return this.#damage.size > 0
+  }
+
+  /** One event a snapshot, however many partitions it is about. */
+  reportDamage(): void {
+    const { observer } = this.#ports
+    for (const [snapshot, { partition, error, count }] of this.#damage) {
+      observer.count('ringcache_snapshot_partitions_unusable_total', {}, count)
+      observer.raise('snapshot.unusable', {
+        message: `${count} partitions can not be loaded from snapshot ${snapshot}, partition ${partition} first: ${error.message}`,
+        subject: snapshot,
+        details: { snapshot, partitions: count, partition, code: error.code },
+      })
+    }
   }
 
   /** @returns false when no more is to be loaded */
@@ -113,7 +137,9 @@ class Loader {
       const error = await this.#loadFrom(id, partition)
       if (error === undefined) return true
       if (error.code === 'ABORTED' || error.code === 'OVERLOADED') continue
-      this.foundDamage = true
+      const damage = this.#damage.get(id) ?? { partition, error, count: 0 }
+      damage.count++
+      this.#damage.set(id, damage)
       if (this.failed < WARNINGS_MAX)
         log.warn('a partition can not be loaded from a snapshot', {
           partition,

@@ -5,6 +5,7 @@
 
 import type { ErrorCode } from '../kernel/errors.ts'
 import { JOBS_METHODS, type JobsApi } from './admin-jobs.ts'
+import { OBSERVABILITY_METHODS, type ObservabilityApi } from './admin-observability.ts'
 
 export interface ProgressMessage {
   readonly state: 'idle' | 'running' | 'paused'
@@ -199,7 +200,7 @@ export interface BackupRunMessage {
 export type Nothing = Readonly<Record<never, never>>
 
 /** Each throws a CacheError when it fails. */
-export interface AdminApi extends JobsApi {
+export interface AdminApi extends JobsApi, ObservabilityApi {
   status(request: Nothing): Promise<StatusReply>
   clusterCheck(request: Nothing): Promise<ClusterCheckReply>
   clusterSafe(request: Nothing): Promise<ClusterSafeReply>
@@ -239,4 +240,5 @@ export const ADMIN_METHODS: readonly (keyof AdminApi)[] = [
   'getBackupRun',
   'writeParts',
   ...JOBS_METHODS,
+  ...OBSERVABILITY_METHODS,
 ]

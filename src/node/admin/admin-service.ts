@@ -23,6 +23,7 @@ import type { NodeAt, Transform } from '../../topology/transforms.ts'
 import { isBlocked, lacksValidSet } from '../../topology/validity.ts'
 import type * as api from '../../wire/admin.ts'
 import type * as jobs from '../../wire/admin-jobs.ts'
+import type * as observability from '../../wire/admin-observability.ts'
 import type { ClusterControl } from '../cluster-control.ts'
 import { DEFAULT_REGION } from '../options.ts'
 import { withSettings } from './region-settings.ts'
@@ -34,6 +35,7 @@ export interface AdminPorts {
   readonly clock: Clock
   readonly scheduler: Scheduler
   readonly jobs: jobs.JobsApi
+  readonly observability: observability.ObservabilityApi
   /** Undefined: this node makes no backups. */
   readonly backups?: BackupCalls
 }
@@ -288,6 +290,14 @@ export class AdminService implements api.AdminApi {
 
   dropJob(request: jobs.JobRequest): Promise<api.Nothing> {
     return this.#ports.jobs.dropJob(request)
+  }
+
+  listEvents(request: observability.ListEventsRequest): Promise<observability.ListEventsReply> {
+    return this.#ports.observability.listEvents(request)
+  }
+
+  getMetrics(request: api.Nothing): Promise<observability.GetMetricsReply> {
+    return this.#ports.observability.getMetrics(request)
   }
 
   /** What is under way is given up, and what was moved moves back. */

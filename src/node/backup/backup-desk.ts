@@ -27,10 +27,11 @@ import {
 } from '../../backup/restore-run.ts'
 import { type Verification, VerifyRun } from '../../backup/verify-run.ts'
 import type { Clock } from '../../kernel/clock.ts'
-import { CacheError, toCacheError } from '../../kernel/errors.ts'
+import { CacheError, type ErrorCode, toCacheError } from '../../kernel/errors.ts'
 import type { Log } from '../../kernel/log.ts'
 import { type Random, randomHex } from '../../kernel/random.ts'
 import type { Scheduler } from '../../kernel/scheduler.ts'
+import type { Observer } from '../../observability/observer.ts'
 import type { BackupStore } from '../../snapshot/backup-store.ts'
 import type { Compression } from '../../snapshot/compression.ts'
 import { Pace } from '../../snapshot/pace.ts'
@@ -47,6 +48,7 @@ export interface BackupDeskPorts {
   readonly scheduler: Scheduler
   readonly random: Random
   readonly log: Log
+  readonly observer: Observer
   readonly parts: PartsPort
   readonly target: RestoreTarget
   /** @throws CacheError NOT_READY while there is none */
@@ -55,8 +57,17 @@ export interface BackupDeskPorts {
   confirmedMs(): number
 }
 
+/** What asked for too much, or was given up, is no failure of backups. */
+const NOT_FAILED: readonly ErrorCode[] = ['INVALID_ARGUMENT', 'ABORTED', 'CLOSED']
 const RUNNING_MAX = 8
 const RUNS_MAX = 64
+
+type Action = 'create' | 'verify' | 'restore' | 'delete'
+
+interface Named {
+  readonly place: string
+  readonly name: string
+}
 
 interface Run {
   readonly id: string
@@ -77,8 +88,10 @@ export class BackupDesk implements ClusterBackups {
   }
 
   create(spec: BackupSpec, options: RunOptions<BackupProgress> = {}): Promise<BackupManifest> {
-    return this.#with(spec.place, options.signal, (store) =>
-      new BackupRun(spec, store, this.#ports, options).run(),
+    return this.#told('create', spec, () =>
+      this.#with(spec.place, options.signal, (store) =>
+        new BackupRun(spec, store, this.#ports, options).run(),
+      ),
     )
   }
 
@@ -97,20 +110,28 @@ export class BackupDesk implements ClusterBackups {
     bytesPerSecond: number,
     options: RunOptions<RestoreProgress> = {},
   ): Promise<Verification> {
-    return this.#reading(place, name, bytesPerSecond, options, (reader) =>
-      new VerifyRun(reader, this.#ports.clock, options).run(),
-    )
+    return this.#told('verify', { place, name }, async () => {
+      const found = await this.#reading(place, name, bytesPerSecond, options, (reader) =>
+        new VerifyRun(reader, this.#ports.clock, options).run(),
+      )
+      this.#tellDamage(place, found)
+      return found
+    })
   }
 
   restore(spec: RestoreSpec, options: RunOptions<RestoreProgress> = {}): Promise<RestoreReport> {
     const { target, clock } = this.#ports
-    return this.#reading(spec.place, spec.name, spec.bytesPerSecond, options, (reader) =>
-      new RestoreRun(spec, reader, target, clock, options).run(),
+    return this.#told('restore', spec, () =>
+      this.#reading(spec.place, spec.name, spec.bytesPerSecond, options, (reader) =>
+        new RestoreRun(spec, reader, target, clock, options).run(),
+      ),
     )
   }
 
   delete(place: string, name: string, { signal }: RunOptions<never> = {}): Promise<void> {
-    return this.#with(place, signal, (store) => deleteBackup(store, name, signal))
+    return this.#told('delete', { place, name }, () =>
+      this.#with(place, signal, (store) => deleteBackup(store, name, signal)),
+    )
   }
 
   prune(
@@ -174,6 +195,41 @@ export class BackupDesk implements ClusterBackups {
 
   close(): void {
     for (const { abort } of this.#runs.values()) abort.abort()
+  }
+
+  /** Events and figures follow what comes of it. */
+  async #told<T>(action: Action, { place, name }: Named, work: () => Promise<T>): Promise<T> {
+    const { observer } = this.#ports
+    const subject = `${action} ${place}`
+    try {
+      const result = await work()
+      observer.count('ringcache_backup_runs_total', { action, result: 'done' })
+      observer.settle('backup.failed', subject)
+      return result
+    } catch (error) {
+      const { code, message } = toCacheError(error)
+      if (!NOT_FAILED.includes(code)) {
+        observer.count('ringcache_backup_runs_total', { action, result: 'failed' })
+        observer.raise('backup.failed', {
+          message: `${action} of backup ${name} failed: ${message}`,
+          subject,
+          details: { action, backup: name, place, code },
+        })
+      }
+      throw error
+    }
+  }
+
+  #tellDamage(place: string, { name, isGood, problems, problemCount }: Verification): void {
+    const { observer } = this.#ports
+    const subject = `${name} ${place}`
+    if (isGood) observer.settle('backup.damaged', subject)
+    else
+      observer.raise('backup.damaged', {
+        message: `backup ${name} is damaged in ${problemCount} places: ${problems[0] ?? ''}`,
+        subject,
+        details: { backup: name, place, problems: problemCount },
+      })
   }
 
   #remember(run: Run): void {

@@ -8,6 +8,7 @@ import { CacheError } from '../../kernel/errors.ts'
 import type { Log } from '../../kernel/log.ts'
 import type { Random } from '../../kernel/random.ts'
 import type { Scheduler } from '../../kernel/scheduler.ts'
+import type { Observer } from '../../observability/observer.ts'
 import type { BackupStore } from '../../snapshot/backup-store.ts'
 import type { Compression } from '../../snapshot/compression.ts'
 import type { Topology } from '../../topology/topology.ts'
@@ -31,6 +32,7 @@ export interface NodeBackupsPorts {
   readonly scheduler: Scheduler
   readonly random: Random
   readonly log: Log
+  readonly observer: Observer
   readonly medium: BackupMedium
   /** What backups write in a second, where nobody says otherwise; 0: no limit. */
   readonly bytesPerSecond: number

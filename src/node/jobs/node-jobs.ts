@@ -8,6 +8,7 @@ import type { Clock } from '../../kernel/clock.ts'
 import { CacheError, toCacheError } from '../../kernel/errors.ts'
 import type { Log } from '../../kernel/log.ts'
 import type { Scheduler, Timer } from '../../kernel/scheduler.ts'
+import type { Observer } from '../../observability/observer.ts'
 import {
   type EndedRun,
   isSameRun,
@@ -22,6 +23,7 @@ import type { ProposalEnd } from '../../topology/register/proposals.ts'
 import { isUp, type Topology } from '../../topology/topology.ts'
 import type { Transform } from '../../topology/transforms.ts'
 import { JobDriver } from './job-driver.ts'
+import { JobReports } from './job-reports.ts'
 import { JobRunner } from './job-runner.ts'
 import type { NodeCalls } from './node-calls.ts'
 
@@ -29,6 +31,7 @@ export interface NodeJobsPorts {
   readonly clock: Clock
   readonly scheduler: Scheduler
   readonly log: Log
+  readonly observer: Observer
   readonly self: ProcessName
   /** Jobs of the configuration. */
   readonly jobs: readonly JobDefinition[]
@@ -56,8 +59,6 @@ export interface RunRequest {
   readonly isDryRun?: boolean
 }
 
-/** Missed runs that are told of one by one in a log. */
-const SEEN_MAX = 128
 const ATTEMPTS = 5
 const PROGRESS = 'progress'
 const PROGRESS_TIMEOUT_MS = 1000
@@ -66,6 +67,7 @@ export class NodeJobs {
   readonly #ports: NodeJobsPorts
   readonly #driver: JobDriver
   readonly #runner: JobRunner
+  readonly #reports: JobReports
   #timer: Timer | undefined
   #seen: JobsRecord | undefined
   readonly #ended = new Set<() => void>()
@@ -73,7 +75,8 @@ export class NodeJobs {
 
   constructor(ports: NodeJobsPorts) {
     this.#ports = ports
-    const { control, clock, scheduler, log, self } = ports
+    const { control, clock, scheduler, log, observer, self } = ports
+    this.#reports = new JobReports(log, observer, self)
     this.#driver = new JobDriver({
       clock,
       jobs: ports.jobs,
@@ -133,7 +136,8 @@ export class NodeJobs {
     if (this.#closed) return
     const { jobs } = this.#ports.control.topology ?? {}
     if (jobs !== this.#seen) {
-      this.#report(this.#seen, jobs)
+      const { topology, driver } = this.#ports.control
+      if (topology !== undefined) this.#reports.adopted(this.#seen, topology, driver)
       this.#seen = jobs
       for (const ended of [...this.#ended]) ended()
     }
@@ -267,23 +271,9 @@ export class NodeJobs {
     this.#timer = scheduler.after(waitMs, () => this.#step())
   }
 
-  #report(before: JobsRecord | undefined, after: JobsRecord | undefined): void {
-    if (before === undefined || this.#ports.control.driver !== this.#ports.self.nodeId) return
-    const known = new Set(before.history.slice(-SEEN_MAX).map(entryKey))
-    for (const run of after?.history ?? []) {
-      if (run.outcome !== 'missed' || known.has(entryKey(run))) continue
-      const { job, atMs, endedMs, count, result } = run
-      this.#ports.log.warn('job missed', { job, fromMs: atMs, toMs: endedMs, count, reason: result })
-    }
-  }
-
   #wallMs(): number {
     return Math.max(0, Math.floor(this.#ports.clock.wallMs()))
   }
-}
-
-function entryKey({ job, atMs, isManual, count }: EndedRun): string {
-  return `${job}/${atMs}/${isManual}/${count}`
 }
 
 function definitionOf(

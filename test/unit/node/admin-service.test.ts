@@ -41,6 +41,7 @@ class Desk {
       clock: time,
       scheduler: time,
       jobs: undefined as never,
+      observability: undefined as never,
     })
   }
 
