@@ -1,6 +1,7 @@
 /** The documents that are made from code. */
 
 import { configurationDoc } from './configuration.ts'
+import { observabilityDoc } from './observability.ts'
 
 export interface GeneratedDoc {
   /** Relative to the root of the project. */
@@ -9,5 +10,8 @@ export interface GeneratedDoc {
 }
 
 export function generatedDocs(): GeneratedDoc[] {
-  return [{ path: 'docs/configuration.md', text: configurationDoc() }]
+  return [
+    { path: 'docs/configuration.md', text: configurationDoc() },
+    { path: 'docs/observability.md', text: observabilityDoc() },
+  ]
 }

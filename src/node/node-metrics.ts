@@ -5,12 +5,12 @@ import { type Counters, FamilyBuilder, type MetricFamily } from '../observabilit
 import type { CounterName } from '../observability/metrics.ts'
 import type { RoleName } from '../replication/role.ts'
 import type { DataPlane } from './data-plane.ts'
-import type { NodeStatus } from './node-core.ts'
 import type { SnapshotStatus } from './snapshot-keeper.ts'
 
 const COUNTED: readonly CounterName[] = [
   'ringcache_snapshots_total',
   'ringcache_snapshots_unusable_total',
+  'ringcache_snapshots_unfinished_total',
   'ringcache_snapshot_partitions_unusable_total',
   'ringcache_backup_runs_total',
   'ringcache_job_runs_total',
@@ -18,8 +18,18 @@ const COUNTED: readonly CounterName[] = [
   'ringcache_events_total',
 ]
 
+/** Of the node's status. */
+interface StatusFigures {
+  readonly state: string
+  readonly epoch: number
+  readonly entries: number
+  readonly laggingReplicas: number
+  readonly sessions: number
+  readonly snapshots: SnapshotStatus | undefined
+}
+
 export interface MetricSources {
-  readonly status: NodeStatus
+  readonly status: StatusFigures
   readonly memory: MemoryAccount
   readonly counters: Counters
   /** Undefined: no topology is known yet. */

@@ -203,12 +203,18 @@ export class SnapshotKeeper {
     }
     if (this.#state === 'closed') await this.#library.close().catch(() => {})
     this.#last = this.#library.list().at(-1)
-    this.#reportUnusable(this.#library)
+    this.#reportFound(this.#library)
   }
 
-  /** What was found at the start. */
-  #reportUnusable(library: SnapshotLibrary): void {
+  /** What can't be used of what an earlier process left. */
+  #reportFound(library: SnapshotLibrary): void {
     const { observer } = this.#ports
+    const unfinished = library.unfinished()
+    observer.count('ringcache_snapshots_unfinished_total', {}, unfinished.length)
+    for (const id of unfinished.slice(-UNUSABLE_MAX)) {
+      const message = `snapshot ${id} was never finished, or its end is damaged: it is removed`
+      observer.raise('snapshot.unfinished', { message, subject: id, details: { snapshot: id } })
+    }
     const unusable = library.unusable()
     observer.count('ringcache_snapshots_unusable_total', {}, unusable.length)
     for (const { id, error } of unusable.slice(-UNUSABLE_MAX)) {

@@ -10,6 +10,7 @@ export type EventKind =
   | 'snapshot.failed'
   | 'snapshot.recovered'
   | 'snapshot.unusable'
+  | 'snapshot.unfinished'
   | 'backup.failed'
   | 'backup.damaged'
   | 'job.failed'
@@ -45,7 +46,13 @@ export const EVENT_KINDS: Readonly<Record<EventKind, EventKindFacts>> = {
     meaning:
       'a snapshot that was found at the start is damaged, or partitions in it are: the node took an older one, or came back without them and is sent them by the others',
     advice:
-      'check the disk. The next snapshot is a full one and does not build on what is damaged; retention removes it in time',
+      'check the disk. The next snapshot does not build on what is damaged; retention removes it in time',
+  },
+  'snapshot.unfinished': {
+    severity: 'warning',
+    meaning:
+      'a snapshot that was found at the start has no end and is removed: the process before ended while it wrote, or the last that it wrote is damaged. The node comes back with the snapshot before that one',
+    advice: 'nothing after a crash; if the process before had ended in order, check the disk',
   },
   'backup.failed': {
     severity: 'error',

@@ -70,13 +70,13 @@ export class EventLog {
   raise(kind: EventKind, { message, details = {}, subject = '' }: EventReport): void {
     const { severity } = EVENT_KINDS[kind]
     const nowMs = this.#clock.wallMs()
-    const key = JSON.stringify([kind, subject, reasonOf(message)])
+    const said = message.slice(0, MESSAGE_LENGTH_MAX)
+    const key = JSON.stringify([kind, subject, reasonOf(said)])
     const open = this.#open.get(key)
     if (open !== undefined) {
       open.event = { ...open.event, details, count: open.event.count + 1, lastMs: nowMs }
       return
     }
-    const said = message.slice(0, MESSAGE_LENGTH_MAX)
     const at = { id: ++this.#lastId, timeMs: nowMs, nodeId: this.#nodeId }
     const event = { ...at, kind, severity, message: said, details, count: 1, lastMs: nowMs }
     const kept = { event, subject, key }

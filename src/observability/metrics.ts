@@ -116,6 +116,12 @@ const catalogue = {
     help: 'Damaged or unreadable snapshots that were found on the disk.',
     labels: {},
   },
+  ringcache_snapshots_unfinished_total: {
+    type: 'counter',
+    unit: 'snapshots',
+    help: 'Snapshots without an end that were found on the disk as the node started, and removed.',
+    labels: {},
+  },
   ringcache_snapshot_partitions_unusable_total: {
     type: 'counter',
     unit: 'partitions',

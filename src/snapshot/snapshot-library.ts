@@ -96,6 +96,8 @@ export class SnapshotLibrary {
   readonly #readers = new Map<string, number>()
   /** What was never finished, and could not be removed yet. */
   readonly #leftovers = new Set<string>()
+  /** Found so at the start. */
+  readonly #unfinished: string[] = []
   #changing: string | undefined
 
   private constructor(ports: SnapshotLibraryPorts) {
@@ -118,6 +120,11 @@ export class SnapshotLibrary {
   /** Those that are there and can't be used: damaged, of another format, or without what they build on. */
   unusable(): readonly UnusableSnapshot[] {
     return [...this.#unusable].map(([id, error]) => ({ id, error }))
+  }
+
+  /** Those that had no end when the library was opened: they are removed. */
+  unfinished(): readonly string[] {
+    return this.#unfinished
   }
 
   /** @throws CacheError INVALID_ARGUMENT when there is none, DATA_LOSS or VERSION_MISMATCH when it can't be used */
@@ -332,6 +339,7 @@ export class SnapshotLibrary {
       if (bytes === undefined) {
         log.info('a snapshot that was never finished is removed', { snapshot: id })
         this.#leftovers.add(id)
+        this.#unfinished.push(id)
         await this.#tidy()
         return undefined
       }

@@ -10,6 +10,7 @@ import { connect } from '../../src/client/connect.ts'
 import { silentLog } from '../../src/kernel/log.ts'
 import { CacheNode } from '../../src/node/cache-node.ts'
 import { SmallDisk } from '../chaos/cluster/small-disk.ts'
+import { ObservedNode } from '../support/observed-node.ts'
 
 const MAIN = resolve(import.meta.dirname, '../../dist/cli/main.js')
 const ADDRESS = '127.0.0.1:7895'
@@ -51,11 +52,21 @@ it('a disk too small for its snapshots costs those, and neither data nor changes
     }
     expect(failed()[0]?.reason).toMatch(/MiB left, and snapshots leave the last .* free some space/)
     expect(node.status().snapshots?.failure).toMatch(/free some space/)
+    using observed = new ObservedNode(ADDRESS)
+    expect(await observed.figure('ringcache_snapshot_last_failed')).toBe(1)
     for (let i = 0; i < 3; i++) {
       await ringcache('region', 'create', `region-${i}`, '--size', '1mb')
       expect(await cache.get(`key-${i}`)).toHaveLength(VALUE_BYTES)
       await sleep(1000)
     }
+    // One event, however often it was tried meanwhile.
+    const failures = await observed.figure('ringcache_snapshots_total', { result: 'failed' })
+    expect(failures).toBeGreaterThan(1)
+    const [event, ...others] = await observed.events('snapshot')
+    expect(others).toEqual([])
+    expect(event).toMatchObject({ kind: 'snapshot.failed', severity: 'error', nodeId: 'node1' })
+    expect(event?.message).toMatch(/MiB left, and snapshots leave the last .* free some space/)
+    expect(event?.count).toBeGreaterThan(1)
     // With less to write there is room.
     for (let at = 100; at < KEYS; at++) await cache.delete(`key-${at}`)
     const before = snapshots.length
@@ -63,6 +74,11 @@ it('a disk too small for its snapshots costs those, and neither data nor changes
       expect(waits).toBeLessThan(200)
       await sleep(100)
     }
+    expect((await observed.events('snapshot')).map(({ kind }) => kind)).toEqual([
+      'snapshot.failed',
+      'snapshot.recovered',
+    ])
+    expect(await observed.figure('ringcache_snapshot_last_failed')).toBe(0)
     expect(warnings.filter(({ message }) => !message.startsWith('no snapshot can be made'))).toEqual([])
   } finally {
     await disk[Symbol.asyncDispose]()

@@ -65,6 +65,16 @@ async function snapshot(node: TestNode): Promise<void> {
   await cluster.waitFor(() => (statusOf(node)?.lastMs ?? 0) > nowMs, 20_000)
 }
 
+const eventsOf = ({ core }: TestNode, ...kinds: string[]) => core?.observer.events.list({ kinds }) ?? []
+
+/** Undefined: there is no such series. */
+function figure(node: TestNode, name: string, labels: Readonly<Record<string, string>> = {}) {
+  const family = node.core?.metrics().find((one) => one.name === name)
+  return family?.samples.find((one) =>
+    Object.entries(labels).every(([key, value]) => one.labels[key] === value),
+  )?.value
+}
+
 const isServing = ({ core }: TestNode): boolean => core?.status().state === 'serving'
 
 function idsOn(disk: SimulatedDisk): { valid: Set<string>; all: Set<string> } {
@@ -106,9 +116,18 @@ describe('a disk that hangs', () => {
     cluster.startNode(at(2))
     await cluster.waitFor(() => isServing(at(2)), 20_000)
     expect(said('no snapshot can be made; the node serves on').map(({ node }) => node)).toEqual(['node-3'])
+    expect(eventsOf(at(2), 'snapshot')).toMatchObject([
+      { kind: 'snapshot.failed', message: expect.stringContaining('does their disk hang?') },
+    ])
+    expect(figure(at(2), 'ringcache_snapshot_last_failed')).toBe(1)
     await heldAll('a')
     diskOf(at(2)).hangs = false
     await snapshot(at(2))
+    expect(eventsOf(at(2), 'snapshot').map(({ kind }) => kind)).toEqual([
+      'snapshot.failed',
+      'snapshot.recovered',
+    ])
+    expect(figure(at(2), 'ringcache_snapshot_last_failed')).toBe(0)
   })
 
   it('while snapshots are loaded ends the loading, and what it gives later is left out', async () => {
@@ -150,8 +169,32 @@ describe('a disk that is full', () => {
     expect(idsOn(disk).all.size).toBeGreaterThan(idsOn(disk).valid.size)
     await cluster.time.advance(10_000)
     expect(said(failed).length).toBe(1)
+    // Each attempt counts; all of them are one event.
+    const [event, ...others] = eventsOf(at(0), 'snapshot')
+    expect(others).toEqual([])
+    expect(event).toMatchObject({ kind: 'snapshot.failed', severity: 'error', nodeId: 'node-1' })
+    expect(event?.message).toMatch(/full/)
+    const attempts = figure(at(0), 'ringcache_snapshots_total', { result: 'failed' }) ?? 0
+    expect(attempts).toBeGreaterThan(2)
+    expect(event?.count).toBe(attempts)
+    expect(event?.lastMs).toBeGreaterThan(event?.timeMs ?? 0)
+    expect(figure(at(0), 'ringcache_snapshot_last_failed')).toBe(1)
+    expect(eventsOf(at(1), 'snapshot')).toEqual([])
+    await heldAll('b', 400)
     disk.full = false
     await snapshot(at(0))
+    expect(eventsOf(at(0), 'snapshot').map(({ kind }) => kind)).toEqual([
+      'snapshot.failed',
+      'snapshot.recovered',
+    ])
+    expect(figure(at(0), 'ringcache_snapshot_last_failed')).toBe(0)
+    expect(figure(at(0), 'ringcache_snapshot_last_timestamp_seconds')).toBe(
+      (statusOf(at(0))?.lastMs ?? 0) / 1000,
+    )
+    expect(figure(at(0), 'ringcache_snapshot_last_entries')).toBe(400)
+    expect(figure(at(0), 'ringcache_snapshot_last_bytes')).toBeGreaterThan(0)
+    // At the next interval at the latest: this attempt may have begun before there was room.
+    await cluster.waitFor(() => idsOn(disk).all.size === idsOn(disk).valid.size)
     expect(idsOn(disk).all).toEqual(idsOn(disk).valid)
     expect(statusOf(at(0))?.failure).toBeUndefined()
   })
@@ -172,11 +215,37 @@ describe('damage', () => {
     cluster.startNode(at(1))
     await cluster.waitFor(() => isServing(at(1)), 30_000)
     expect(said('loaded from snapshots')[0]?.fields['failed']).toBe(1)
+    expect(eventsOf(at(1))).toMatchObject([
+      { id: 1, kind: 'node.started' },
+      { id: 2, kind: 'snapshot.unusable', details: { partitions: 1, code: 'DATA_LOSS' } },
+    ])
+    expect(figure(at(1), 'ringcache_snapshot_partitions_unusable_total')).toBe(1)
+    await heldAll('a')
     const before = said('snapshot').filter(({ node }) => node === 'node-2').length
     await fill('b')
     await snapshot(at(1))
     const next = said('snapshot').filter(({ node }) => node === 'node-2')[before]
     expect(next?.fields['kind']).toBe('full')
+  })
+
+  it('of a manifest costs that snapshot, and is told', async () => {
+    await start(7)
+    await fill('a')
+    await snapshot(at(1))
+    cluster.killNode(at(1))
+    const disk = diskOf(at(1))
+    const [id = ''] = idsOn(disk).valid
+    disk.damage(manifestKey(id), (value) => {
+      value[value.length - 1] = (value.at(-1) ?? 0) ^ 1
+      return value
+    })
+    cluster.startNode(at(1))
+    await cluster.waitFor(() => isServing(at(1)), 30_000)
+    expect(eventsOf(at(1), 'snapshot')).toMatchObject([
+      { kind: 'snapshot.unusable', severity: 'error', details: { snapshot: id, code: 'DATA_LOSS' } },
+    ])
+    expect(figure(at(1), 'ringcache_snapshots_unusable_total')).toBe(1)
+    await heldAll('a')
   })
 })
 
