@@ -17,7 +17,7 @@ import { CacheError, toCacheError } from '../kernel/errors.ts'
 import type { Log } from '../kernel/log.ts'
 import type { Random } from '../kernel/random.ts'
 import { type BrokenRules, keeps } from '../kernel/rule-switch.ts'
-import type { Scheduler, Timer } from '../kernel/scheduler.ts'
+import type { Scheduler } from '../kernel/scheduler.ts'
 import { decodeTopology, encodeTopology } from '../topology/codec.ts'
 import { Chain } from '../topology/register/chain.ts'
 import type { ProposalEnd } from '../topology/register/proposals.ts'
@@ -42,6 +42,7 @@ import { NodeCalls } from './jobs/node-calls.ts'
 import type { Liveness } from './liveness.ts'
 import { Memories } from './memories.ts'
 import { type NodeOptions, ownAddress } from './options.ts'
+import { Pulse } from './pulse.ts'
 import { Register } from './register.ts'
 import { Suggestions } from './suggestions.ts'
 import { asAnswer, TopologyFeed } from './topology-feed.ts'
@@ -66,8 +67,6 @@ export interface ControlPlanePorts {
   failed(error: CacheError): void
 }
 
-/** While something goes on, or may be about to. */
-const TICK_MS = 100
 /** Nothing has gone on once the topology has stood for so long, and its nodes are there: longer than any wait of the driver's. */
 const QUIET_AFTER_MS = 5_000
 const CONTACT_MS = 500
@@ -97,17 +96,20 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
   #store: RegisterStore | undefined
   #register: Register | undefined
   #bootstrap: Bootstrap | undefined
-  #timer: Timer | undefined
-  #isTimerQuiet = false
+  readonly #pulse: Pulse
   #adoptedMs = 0
   #contactDueMs = 0
-  #tickPlanned = false
   #closed = false
 
   constructor(options: NodeOptions, incarnation: string, ports: ControlPlanePorts) {
     this.#options = options
     this.#incarnation = incarnation
     this.#ports = ports
+    this.#pulse = new Pulse({
+      scheduler: ports.scheduler,
+      beat: () => this.#tick(),
+      restMs: () => this.#restMs(),
+    })
     this.#links = new ControlLinks(options, ports, this)
     this.calls = new NodeCalls(options.nodeId, { ...ports, linkTo: (nodeId) => this.#links.to(nodeId) })
     this.#feed = new TopologyFeed(options, {
@@ -150,7 +152,7 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
   /** A verdict on some process changed. */
   livenessChanged(): void {
     this.#reportDeaths()
-    this.#stir()
+    this.#pulse.stir()
   }
 
   /** Another node is said to know another topology. */
@@ -227,13 +229,13 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
     this.#remembered = partitions
     this.memories.heard(this.#options.nodeId, this.#incarnation, partitions)
     this.#links.sendToAll({ kind: 'remembers', partitions })
-    this.#tickSoon()
+    this.#pulse.beatSoon()
   }
 
   /** Fire and forget: what comes of it shows in a later topology. */
   propose(transform: Transform): void {
     this.#suggestions.propose(transform)
-    this.#stir()
+    this.#pulse.stir()
   }
 
   /** Resolves with how the proposal ended. */
@@ -241,7 +243,7 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
     return new Promise((resolve) => {
       if (!this.#suggestions.propose(transform, resolve))
         resolve({ kind: 'refused', reason: 'too many proposals are pending' })
-      this.#stir()
+      this.#pulse.stir()
     })
   }
 
@@ -262,7 +264,7 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
     this.calls.close()
     this.#suggestions.close()
     this.#feed.close()
-    this.#timer?.cancel()
+    this.#pulse.close()
     this.#register?.close()
     this.#links.close()
   }
@@ -304,7 +306,7 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
     if (this.#register !== undefined && peer.epoch === this.epoch)
       this.#register.repeat(voterName(peer.nodeId, peer.diskId))
     this.#contactDueMs = 0
-    this.#tickSoon()
+    this.#pulse.beatSoon()
   }
 
   answered(link: ControlLink, message: ControlMessage): void {
@@ -350,7 +352,7 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
   lost(link: ControlLink, error: CacheError | undefined, peer: PeerWelcome | undefined): void {
     if (peer !== undefined) this.#bootstrap?.lost(peer.nodeId)
     this.calls.lost(link)
-    this.#stir()
+    this.#pulse.stir()
     const nodeId =
       peer?.nodeId ??
       this.#chain.topology?.nodes.find((node) => node.address === link.address && node.state !== 'gone')
@@ -442,7 +444,7 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
       send: (voter, message) => this.#links.sendToVoter(voter, message),
       decided: (slot, value) => this.#feed.decided(slot, value, this.#sessions),
     })
-    this.#armTick(TICK_MS)
+    this.#pulse.start()
     if (kept === undefined) {
       this.#links.update(this.#chain.topology, this.self >= 0)
       this.#perform(this.#bootstrap.start())
@@ -485,7 +487,7 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
     this.#links.update(this.#chain.topology, this.self >= 0)
     this.#suggestions.adopted(topology, last?.changes)
     this.#register?.adopted()
-    this.#tickSoon()
+    this.#pulse.beatSoon()
     try {
       this.#ports.adopted(topology, encoded, self)
     } catch (error) {
@@ -498,27 +500,10 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
     }
   }
 
-  /** The tick comes ten times a second while there may be something to do, and else to ask the voters. */
-  #tickLater(): void {
+  /** How long only the voters are to be asked. */
+  #restMs(): number | undefined {
     const nowMs = this.#ports.clock.monotonicMs()
-    this.#isTimerQuiet = this.#isQuiet(nowMs)
-    this.#armTick(this.#isTimerQuiet ? Math.max(1, this.#contactDueMs - nowMs) : TICK_MS)
-  }
-
-  /** Something happened: there may be more to do. */
-  #stir(): void {
-    if (!this.#isTimerQuiet) return
-    this.#isTimerQuiet = false
-    this.#armTick(TICK_MS)
-  }
-
-  #armTick(delayMs: number): void {
-    this.#timer?.cancel()
-    if (this.#closed) return
-    this.#timer = this.#ports.scheduler.after(delayMs, () => {
-      this.#tick()
-      this.#tickLater()
-    })
+    return this.#isQuiet(nowMs) ? Math.max(1, this.#contactDueMs - nowMs) : undefined
   }
 
   /** Whether nobody is missing, nothing is proposed, and nothing has changed for a while: what comes next stirs. */
@@ -532,16 +517,6 @@ export class ControlPlane implements ControlLinkHandler, ControlSessionHandler {
         state === 'gone' ||
         (state === 'active' && this.#ports.liveness.verdict(nodeId, incarnation) === 'alive'),
     )
-  }
-
-  #tickSoon(): void {
-    this.#stir()
-    if (this.#tickPlanned || this.#closed) return
-    this.#tickPlanned = true
-    this.#ports.scheduler.endOfTurn(() => {
-      this.#tickPlanned = false
-      this.#tick()
-    })
   }
 
   #tick(): void {
