@@ -18,7 +18,6 @@ import { NodeObserver } from '../observability/observer.ts'
 import type { Uncompress } from '../replication/atomic-group.ts'
 import { isUp, type NodeIndex, type Topology } from '../topology/topology.ts'
 import type { Hello } from '../wire/handshake.ts'
-import type { ReplicaPosition } from '../wire/peer-frames.ts'
 import type { Accept, Dialer, FrameHandler, FrameStream, StreamService } from '../wire/transport.ts'
 import { ClientSession, type SessionPorts } from './client-session.ts'
 import type { ClusterControl } from './cluster-control.ts'
@@ -33,7 +32,7 @@ import { NodeJobs } from './jobs/node-jobs.ts'
 import { rebalanceJob } from './jobs/rebalance-job.ts'
 import { nodeMetrics } from './node-metrics.ts'
 import { type NodeOptions, ownAddress } from './options.ts'
-import { PeerLink, type PeerLinkHandler } from './peer-link.ts'
+import { PeerLinks } from './peer-links.ts'
 import { PeerSession, type PeerSessionPorts } from './peer-session.ts'
 import { SnapshotKeeper, type SnapshotMedium, type SnapshotStatus } from './snapshot-keeper.ts'
 
@@ -89,7 +88,7 @@ const OBSERVE_MS = 500
 const LEAVE_MS = 2000
 const LEAVE_CHECK_MS = 10
 
-export class NodeCore implements PeerLinkHandler {
+export class NodeCore {
   readonly options: NodeOptions
   readonly incarnation: string
   readonly memory: MemoryAccount
@@ -104,8 +103,7 @@ export class NodeCore implements PeerLinkHandler {
   /** Work of the cluster that one node at a time does. */
   readonly jobs: NodeJobs
   #released: Promise<void> = Promise.resolve()
-  /** By process. */
-  readonly #links = new Map<string, PeerLink>()
+  readonly #links: PeerLinks
   readonly #sessions = new Set<ClientSession>()
   /** By session and lane: the newest stream. */
   readonly #bySession = new Map<string, ClientSession>()
@@ -179,6 +177,11 @@ export class NodeCore implements PeerLinkHandler {
         incarnation === this.incarnation || this.#liveness.verdict(nodeId, incarnation) === 'alive',
     })
     this.#registerWork()
+    this.#links = new PeerLinks(options, this.incarnation, {
+      ...ports,
+      diskId: () => this.#control.diskId,
+      dataPlane: () => this.#plane,
+    })
     this.#sessionPorts = {
       clock,
       scheduler,
@@ -359,42 +362,7 @@ export class NodeCore implements PeerLinkHandler {
       session.goAway()
       session.close()
     }
-    for (const link of this.#links.values()) link.close()
-  }
-
-  // What links to peers report.
-
-  resumed(link: PeerLink, stream: FrameStream, positions: readonly ReplicaPosition[]): void {
-    this.#plane?.replicator.peerLinked(this.#indexOf(link), stream, positions)
-    link.startBulk()
-  }
-
-  acked(link: PeerLink, ack: Parameters<PeerLinkHandler['acked']>[1]): void {
-    this.#plane?.replicator.peerAcked(this.#indexOf(link), ack)
-  }
-
-  answered(link: PeerLink, body: Uint8Array): void {
-    this.#plane?.replicator.peerAnswered(this.#indexOf(link), body)
-  }
-
-  lost(link: PeerLink): void {
-    this.#plane?.replicator.peerLost(this.#indexOf(link))
-  }
-
-  bulkUp(link: PeerLink, stream: FrameStream): void {
-    this.#plane?.replicator.outbox.linkUp(this.#indexOf(link), stream)
-  }
-
-  bulkDrained(link: PeerLink): void {
-    this.#plane?.replicator.outbox.drained(this.#indexOf(link))
-  }
-
-  bulkDown(link: PeerLink): void {
-    this.#plane?.replicator.outbox.linkDown(this.#indexOf(link))
-  }
-
-  staged(link: PeerLink, stageId: number, ok: boolean): void {
-    this.#plane?.replicator.outbox.answered(this.#indexOf(link), stageId, ok)
+    this.#links.close()
   }
 
   /** What jobs do by themselves; others add their own. */
@@ -415,7 +383,7 @@ export class NodeCore implements PeerLinkHandler {
   #adopted(topology: Topology, encoded: Uint8Array, self: NodeIndex): void {
     const { clock, scheduler, log, uncompress } = this.#ports
     if (this.#state === 'stopped') return
-    this.#dropLinks(topology, self)
+    this.#links.drop(topology, self)
     let plane = this.#plane
     if (plane === undefined) {
       plane = new DataPlane(topology, self, {
@@ -433,45 +401,11 @@ export class NodeCore implements PeerLinkHandler {
     } else {
       plane.adopt(topology, self, encoded)
     }
-    this.#addLinks(topology, self)
+    this.#links.add(topology, self)
     this.#watch(topology)
     for (const session of [...this.#peerSessions]) session.adopted(plane)
     for (const session of [...this.#sessions]) session.pushTopology(plane)
     this.jobs.adopted()
-  }
-
-  /** Links to processes that are no part of the cluster any more. */
-  #dropLinks(topology: Topology, self: NodeIndex): void {
-    for (const [name, link] of this.#links) {
-      const stays = topology.nodes.some(
-        (node) => processName(node) === name && node.address === link.address && node.state !== 'gone',
-      )
-      if (stays && self >= 0) continue
-      this.#links.delete(name)
-      if (link.isLinked) this.lost(link)
-      this.bulkDown(link)
-      link.close()
-    }
-  }
-
-  /** A process without a role replicates nothing. */
-  #addLinks(topology: Topology, self: NodeIndex): void {
-    if (self < 0 || this.#state === 'stopped') return
-    const identity = {
-      clusterName: this.options.clusterName,
-      nodeId: this.options.nodeId,
-      incarnation: this.incarnation,
-      address: topology.nodes[self]?.address ?? '',
-      diskId: () => this.#control.diskId,
-      clusterId: () => topology.clusterId,
-    }
-    topology.nodes.forEach((node, index) => {
-      const name = processName(node)
-      if (index === self || node.state === 'gone' || this.#links.has(name)) return
-      const link = new PeerLink(node, identity, this.#ports, this)
-      this.#links.set(name, link)
-      link.start()
-    })
   }
 
   /** Gossip keeps an eye on every process that the topology names. */
@@ -513,27 +447,17 @@ export class NodeCore implements PeerLinkHandler {
     return others
       .filter((node) => node.nodeId !== nodeId)
       .map((node) => {
-        const link = this.#links.get(processName(node))
+        const link = this.#links.to(node)
         const control = this.#control.linkTo(node.nodeId)
         const linked = topology === undefined ? control.linked : link?.isLinked === true
-        const following =
-          link !== undefined && this.#plane?.replicator.shipping.isAvailable(this.#indexOf(link)) === true
         return {
           nodeId: node.nodeId,
           address: node.address,
           linked,
-          following,
+          following: this.#links.isFollowing(node),
           reason: linked ? undefined : (link?.lastError?.message ?? control.reason),
         }
       })
-  }
-
-  #indexOf(link: PeerLink): number {
-    return (
-      this.#plane?.topology.nodes.findIndex(
-        (node) => node.nodeId === link.nodeId && node.incarnation === link.incarnation,
-      ) ?? -1
-    )
   }
 
   #admit(session: ClientSession, hello: Hello): void {
@@ -579,18 +503,6 @@ export class NodeCore implements PeerLinkHandler {
     if (processBytes !== undefined) this.memory.observe(processBytes())
     this.#plane?.maintain()
     for (const session of this.#sessions) session.sweep()
-    this.#checkSilence()
+    this.#links.checkSilence()
   }
-
-  #checkSilence(): void {
-    const limitMs = 3 * this.options.replicaTimeoutMs
-    for (const link of this.#links.values()) {
-      const silentMs = this.#plane?.replicator.shipping.silenceMs(this.#indexOf(link))
-      if (silentMs !== undefined && silentMs > limitMs) link.hangUp(`silent for ${Math.round(silentMs)} ms`)
-    }
-  }
-}
-
-function processName({ nodeId, incarnation }: { nodeId: string; incarnation?: string }): string {
-  return `${nodeId}/${incarnation ?? ''}`
 }

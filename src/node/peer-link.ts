@@ -41,6 +41,13 @@ export interface PeerTarget {
   readonly address: string
 }
 
+export interface PeerLinkPorts {
+  readonly dialer: Dialer
+  readonly scheduler: Scheduler
+  readonly random: Random
+  readonly log: Log
+}
+
 export interface PeerLinkHandler {
   /** It said what it holds: its log can be sent. */
   resumed(link: PeerLink, stream: FrameStream, positions: readonly ReplicaPosition[]): void
@@ -84,17 +91,7 @@ export class PeerLink {
   /** Why the last attempt failed, for status. */
   lastError: CacheError | undefined
 
-  constructor(
-    target: PeerTarget,
-    identity: PeerIdentity,
-    ports: {
-      readonly dialer: Dialer
-      readonly scheduler: Scheduler
-      readonly random: Random
-      readonly log: Log
-    },
-    handler: PeerLinkHandler,
-  ) {
+  constructor(target: PeerTarget, identity: PeerIdentity, ports: PeerLinkPorts, handler: PeerLinkHandler) {
     this.nodeId = target.nodeId
     this.incarnation = target.incarnation
     this.address = target.address
