@@ -30,11 +30,20 @@ export function openError(error: unknown, { what, folder, option, ifDamaged }: P
   return invalid(`the ${what} ${folder} can't be opened: ${reasonOf(error)}`)
 }
 
-/** Why an operation on an open database failed. `doing`: what was attempted, and where. */
-export function diskError(code: ErrorCode, error: unknown, doing: string): CacheError {
+/**
+ * Why an operation on an open database failed.
+ * @param doing what was attempted, and where
+ * @param ifDamaged what to do when its files are damaged
+ */
+export function diskError(code: ErrorCode, error: unknown, doing: string, ifDamaged?: string): CacheError {
   const codes = codesOf(error)
   const full = codes.includes('ENOSPC') || /no space left/i.test(reasonOf(error))
-  const advice = full ? 'the disk is full, free some space' : reasonOf(error)
+  // The second: a file of records that is too short, or is not there.
+  const isDamaged =
+    codes.includes('LEVEL_CORRUPTION') || /\.ldb: (?:invalid argument|no such file)/i.test(reasonOf(error))
+  const isAdvised = ifDamaged !== undefined && isDamaged
+  const said = isAdvised ? `${reasonOf(error)}. If it stays so, ${ifDamaged}` : reasonOf(error)
+  const advice = full ? 'the disk is full, free some space' : said
   return new CacheError(code, `${doing} failed: ${advice}`, { cause: error })
 }
 

@@ -40,6 +40,7 @@ const CACHE_BYTES = 1024 * 1024
 /** Below the size of a summary: so that none lies in one block with the large records of the next partition. */
 const BLOCK_BYTES = 1024
 const FILE_BYTES = 32 * 1024 * 1024
+const IF_DAMAGED = 'move it away: the snapshots in it are lost, the node takes its data from its peers'
 /** Behind all keys. */
 const NOWHERE = '\u{7f}'
 
@@ -168,7 +169,7 @@ export class LevelSnapshotStore implements SnapshotStore {
         what: 'snapshot directory',
         folder: this.#folder,
         option: 'dataDir',
-        ifDamaged: 'move it away: the snapshots in it are lost, the node takes its data from its peers',
+        ifDamaged: IF_DAMAGED,
       })
     }
   }
@@ -180,7 +181,8 @@ export class LevelSnapshotStore implements SnapshotStore {
       this.#db = database(this.#folder)
       await this.#open()
     } catch (error) {
-      throw diskError('STORAGE_FAILED', error, `opening the snapshot directory ${this.#folder} again`)
+      const doing = `opening the snapshot directory ${this.#folder} again`
+      throw diskError('STORAGE_FAILED', error, doing, IF_DAMAGED)
     }
     this.#suspect = false
   }
@@ -217,6 +219,7 @@ export class LevelSnapshotStore implements SnapshotStore {
       damaged ? 'DATA_LOSS' : 'STORAGE_FAILED',
       error,
       `${what} the snapshot directory ${this.#folder}`,
+      IF_DAMAGED,
     )
   }
 }
