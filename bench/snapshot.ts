@@ -35,7 +35,7 @@ const HELP = `npm run bench -- snapshot [--entries N] [--bytes N] [--partitions 
 
 npm run bench -- snapshot --served [--entries N] [--bytes N] [--partitions N] [--load SHARE] [--interval N] [--rate SIZE] [--build DIR] [--json FILE]
   --load SHARE    of the measured maximum, asked for all the while (0.2)
-  --interval N    seconds: each node writes at some moment of the second half after its start (60)
+  --interval N    seconds from one snapshot of a node to its next; the nodes take turns (120)
   --rate SIZE     bytes of entries that a node writes in a second (50mb)
   --port-base N   first of the three loopback ports used (9840)
   --build DIR     the checkout whose dist is run (this one)`
@@ -72,7 +72,7 @@ export async function run(args: readonly string[]): Promise<number> {
       json: { type: 'string' },
       served: { type: 'boolean', default: false },
       load: { type: 'string', default: '0.2' },
-      interval: { type: 'string', default: '60' },
+      interval: { type: 'string', default: '120' },
       rate: { type: 'string', default: '50mb' },
       'port-base': { type: 'string', default: '9840' },
       build: { type: 'string', default: resolve(import.meta.dirname, '..') },

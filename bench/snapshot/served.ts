@@ -2,9 +2,9 @@
  * `npm run bench -- snapshot --served`: what clients see of it while nodes write their snapshots. Three real processes of dist, each with
  * all entries; a driver of its own asks for a steady share of the maximum (95 % reads), in an open loop.
  *
- * Each node writes its first snapshot, a full one, at a moment of its own between half an interval and one after its start. The bench
- * sees it begin by the growth of its files and end by its log. What was due while any node wrote belongs to the phase *writing*,
- * what was due before the first to *before*.
+ * Each node writes its first snapshot, a full one, at its turn, a third of an interval apart. The cluster is started behind the turn of
+ * one, so that all is stored before the next. The bench sees a snapshot begin by the growth of its files and end by its log. What was
+ * due while any node wrote belongs to the phase *writing*, what was due before the first to *before*.
  */
 
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
@@ -22,6 +22,8 @@ import type { DriverMethods, PhaseSamples } from '../rebalance/messages.ts'
 
 const DRIVER_PROCESS = fileURLToPath(new URL('../rebalance/driver-process.ts', import.meta.url))
 const NODES = 3
+/** From one node's turn to its start, so that it doesn't come twice. */
+const AFTER_TURN_MS = 600
 const UPDATE_SHARE = 0.05
 const MAX_SECONDS = 3
 const CONCURRENCY = 256
@@ -68,6 +70,8 @@ export async function measureServed(options: ServedOptions): Promise<ServedFigur
   const { entries, valueBytes, build, partitions } = options
   const folder = mkdtempSync(join(tmpdir(), 'ringcache-served-'))
   try {
+    const turnsMs = (1000 * options.intervalSeconds) / NODES
+    await sleep(turnsMs - (Date.now() % turnsMs) + AFTER_TURN_MS)
     await using network = new DirectNetwork(options.firstPort)
     const memoryBytes = MEMORY_BASE_BYTES + entries * (MEMORY_PER_ENTRY_BYTES + valueBytes)
     await using cluster = await ChaosCluster.start({
@@ -95,7 +99,9 @@ export async function measureServed(options: ServedOptions): Promise<ServedFigur
     let phase = 'before'
     await driver.call('phase', { name: phase })
     const giveUpAt = nowMs() + 3000 * options.intervalSeconds
-    while (!writers.every((writer) => writer.look() === 'done')) {
+    for (;;) {
+      for (const writer of writers) writer.look()
+      if (writers.every(({ state }) => state === 'done')) break
       const isWriting = writers.some(({ state }) => state === 'writing')
       const name = isWriting ? 'writing' : phase === 'before' ? 'before' : 'between'
       if (name !== phase) await driver.call('phase', { name })
@@ -104,6 +110,7 @@ export async function measureServed(options: ServedOptions): Promise<ServedFigur
       await sleep(POLL_MS)
     }
     const { phases } = await driver.call('stop', null)
+    console.error(figuresOf(phases, 'between'))
     const before = figuresOf(phases, 'before')
     const writing = figuresOf(phases, 'writing')
     const holds = writing.p99Us <= Math.max(2 * before.p99Us, P99_MS * 1000) && writing.errors === 0
@@ -128,9 +135,9 @@ class Writer {
     this.look()
   }
 
-  look(): 'waiting' | 'writing' | 'done' {
+  look(): void {
     if (this.state === 'waiting' && this.#bytes > this.#bytesBefore) this.state = 'writing'
-    if (this.state === 'done') return 'done'
+    if (this.state === 'done') return
     const line = readFileSync(this.#log, 'utf8')
       .split('\n')
       .find((one) => one.includes('"snapshot"'))
@@ -138,7 +145,6 @@ class Writer {
       this.state = 'done'
       this.tookMs = (JSON.parse(line) as { ms: number }).ms
     }
-    return this.state
   }
 
   get #bytes(): number {

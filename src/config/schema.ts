@@ -262,7 +262,7 @@ const region = section({
 const snapshots = section({
   interval: option(duration('1s', '7d'), {
     description:
-      'How often a node writes down what changed since it did so last. Of a cluster that ends as a whole and at once, what was written within the last interval is lost.',
+      'How often a node writes down what changed since it did so last; the nodes take turns. Of a cluster that ends as a whole and at once, what was written within the last interval is lost.',
     default: '5m',
   }),
   onStop: option(flag, {

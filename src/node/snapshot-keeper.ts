@@ -1,5 +1,6 @@
 /**
- * The snapshots of a node that runs: brings back the newest at the start, writes one each interval and at an orderly stop.
+ * The snapshots of a node that runs: brings back the newest at the start, writes one each interval, at its turn (snapshot-turns.ts), and
+ * at an orderly stop.
  *
  * ```
  * opening ─► loading ─► running ─► closed
@@ -15,7 +16,7 @@
 import type { Clock } from '../kernel/clock.ts'
 import { CacheError, toCacheError } from '../kernel/errors.ts'
 import type { Log } from '../kernel/log.ts'
-import { type Random, uniform } from '../kernel/random.ts'
+import type { Random } from '../kernel/random.ts'
 import type { Scheduler, Timer } from '../kernel/scheduler.ts'
 import type { Observer } from '../observability/observer.ts'
 import type { Compression } from '../snapshot/compression.ts'
@@ -26,6 +27,7 @@ import type { SnapshotSource } from '../snapshot/snapshot-writer.ts'
 import type { Remembered } from '../wire/control-frames.ts'
 import type { DataPlane } from './data-plane.ts'
 import type { SnapshotOptions } from './options.ts'
+import { untilTurnMs } from './snapshot-turns.ts'
 import { warmStart } from './warm-start.ts'
 
 /** Where snapshots lie, and how they are packed. */
@@ -66,6 +68,8 @@ export interface SnapshotStatus {
 const OPEN_MS = 8000
 /** From the end of one snapshot to the next, however long it took. */
 const PAUSE_MIN_MS = 500
+/** How often the turn is looked up, for nodes come and go. Longer than what untilTurnMs skips. */
+const LOOK_MS = 5000
 /** While the node serves, before it stops. */
 const SAVE_MS = 2500
 /** While its clients wait. */
@@ -167,7 +171,7 @@ export class SnapshotKeeper {
     this.#become('running')
     if (this.#state !== 'running') return
     this.#tell()
-    this.#arm(this.#options.intervalMs * (0.5 + uniform(this.#ports.random) / 2))
+    this.#arm()
   }
 
   #become(state: SnapshotStatus['state']): void {
@@ -223,18 +227,30 @@ export class SnapshotKeeper {
     }
   }
 
-  #arm(delayMs: number): void {
+  /** @param latestMs monotonic time by which the next one begins, its turn or not */
+  #arm(latestMs: number = Number.POSITIVE_INFINITY): void {
     if (this.#state !== 'running') return
     const { clock, scheduler } = this.#ports
+    const { intervalMs, bytesPerSecond } = this.#options
+    const waitMs = Math.min(this.#untilTurnMs(), Math.max(PAUSE_MIN_MS, latestMs - clock.monotonicMs()))
     this.#timer?.cancel()
-    this.#timer = scheduler.after(delayMs, () => {
+    if (waitMs > 2 * LOOK_MS) {
+      this.#timer = scheduler.after(LOOK_MS, () => this.#arm(latestMs))
+      return
+    }
+    this.#timer = scheduler.after(waitMs, () => {
       const begunMs = clock.monotonicMs()
-      const { intervalMs, bytesPerSecond } = this.#options
       // It says itself what fails. What took longer than an interval is followed by the next at once.
-      void this.#write(bytesPerSecond).then(() =>
-        this.#arm(Math.max(PAUSE_MIN_MS, begunMs + intervalMs - clock.monotonicMs())),
-      )
+      void this.#write(bytesPerSecond).then(() => this.#arm(begunMs + intervalMs))
     })
+  }
+
+  #untilTurnMs(): number {
+    const { clock, nodeId, plane } = this.#ports
+    const nodes = plane()?.topology.nodes.filter(({ state }) => state !== 'gone') ?? []
+    const place = nodes.findIndex((node) => node.nodeId === nodeId)
+    const { intervalMs } = this.#options
+    return untilTurnMs({ intervalMs, wallMs: clock.wallMs(), place, places: nodes.length })
   }
 
   #tell(): void {

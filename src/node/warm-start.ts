@@ -23,8 +23,10 @@ import type { Topology } from '../topology/topology.ts'
 /** The others replace a node that is away for longer than 30 s. */
 const LOAD_MS = 20_000
 const WARNINGS_MAX = 10
-/** Partitions at one time: while the disk is waited for in one, another is put into memory. */
-const LOADS_AT_ONCE = 3
+/** Partitions at one time: while the disk is waited for in some, another is put into memory. */
+const LOADS_AT_ONCE = 6
+/** Of a slice: nobody is served yet, but the other nodes want to hear of this one. */
+const SLICE_MS = 5
 
 export interface WarmStartPorts {
   readonly library: SnapshotLibrary
@@ -156,7 +158,10 @@ class Loader {
     if (!roles.beginLoading(partition)) return undefined
     try {
       const read = await unlessAborted(
-        library.loadInto(id, partition, engine, { nowMs: clock.wallMs(), signal: this.#signal }),
+        library.loadInto(id, partition, engine, {
+          ...{ nowMs: clock.wallMs(), sliceMs: SLICE_MS },
+          signal: this.#signal,
+        }),
         this.#signal,
       )
       if (read === undefined) {

@@ -10,7 +10,7 @@
 
 import type { DurableChange } from '../kernel/durable-store.ts'
 import { CacheError } from '../kernel/errors.ts'
-import type { Compression } from './compression.ts'
+import type { Compression, Packed } from './compression.ts'
 import type { SnapshotStore } from './snapshot-store.ts'
 import { frameRecord, HEAD_BYTES, type RecordKind } from './stored-record.ts'
 
@@ -24,8 +24,8 @@ const UNTRIED_MAX = 32
 /** Less is not worth a try. */
 const PACK_FROM_BYTES = 256
 
-const FRAME_BYTES = 320 * 1024
-const SPARE_MAX = 8
+/** A batch that is nearly full, and the largest usual record behind it. */
+const ARENA_BYTES = 576 * 1024
 
 export interface AddedRecord {
   readonly key: string
@@ -47,7 +47,9 @@ export class RecordPipe {
   #batchBytes = 0
   /** Written since the disk was asked for room. */
   #uncheckedBytes = Number.POSITIVE_INFINITY
-  readonly #spare: Uint8Array[] = []
+  /** Where the records of one batch are framed: memory of its own for each would keep the garbage collector of the node busy. */
+  readonly #arena: Uint8Array = new Uint8Array(Buffer.allocUnsafeSlow(ARENA_BYTES).buffer)
+  #arenaUsed = 0
   #untried = 0
   #untriedNext = UNTRIED_MIN
   #error: unknown
@@ -95,27 +97,29 @@ export class RecordPipe {
     if (this.#error !== undefined) throw this.#error
   }
 
-  async #pack({ raw, dense = false }: AddedRecord): Promise<Uint8Array | undefined> {
+  async #pack({ raw, dense = false }: AddedRecord): Promise<Packed | undefined> {
     if (dense || typeof raw === 'function' || raw.length < PACK_FROM_BYTES) return undefined
     if (this.#untried > 0) {
       this.#untried--
       return undefined
     }
     const packed = await this.#compression.pack(raw)
-    if (packed.length < raw.length - (raw.length >>> 5)) {
+    if (packed !== undefined && packed.bytes.length < raw.length - (raw.length >>> 5)) {
       this.#untriedNext = UNTRIED_MIN
       return packed
     }
+    packed?.release()
     this.#untried = this.#untriedNext
     this.#untriedNext = Math.min(UNTRIED_MAX, this.#untriedNext * 2)
     return undefined
   }
 
-  #frame({ key, kind, raw, framed }: AddedRecord, packed: Uint8Array | undefined): void {
+  #frame({ key, kind, raw, framed }: AddedRecord, packed: Packed | undefined): void {
     const whole = typeof raw === 'function' ? raw() : raw
-    const body = packed ?? whole
+    const body = packed?.bytes ?? whole
     const into = this.#take(HEAD_BYTES + body.length)
     const { bytes, crc } = frameRecord(key, kind, whole.length, body, packed !== undefined, into)
+    packed?.release()
     this.#batch.push({ key, value: bytes })
     this.#batchBytes += bytes.length
     framed(crc, bytes.length)
@@ -131,15 +135,14 @@ export class RecordPipe {
     this.#batch = []
     this.#batchBytes = 0
     await this.#store.write(batch, { sync })
-    for (const { value } of batch)
-      if (value !== undefined && this.#spare.length < SPARE_MAX && value.buffer.byteLength === FRAME_BYTES)
-        this.#spare.push(new Uint8Array(value.buffer))
+    this.#arenaUsed = 0
   }
 
-  /** Memory for one frame. Fresh memory of this size for each would keep the garbage collector busy. */
+  /** Memory for one frame, until its batch is written. */
   #take(bytes: number): Uint8Array {
-    if (bytes > FRAME_BYTES) return new Uint8Array(Buffer.allocUnsafeSlow(bytes).buffer)
-    const spare = this.#spare.pop() ?? new Uint8Array(Buffer.allocUnsafeSlow(FRAME_BYTES).buffer)
-    return spare.subarray(0, bytes)
+    const from = this.#arenaUsed
+    if (from + bytes > ARENA_BYTES) return new Uint8Array(Buffer.allocUnsafeSlow(bytes).buffer)
+    this.#arenaUsed = from + bytes
+    return this.#arena.subarray(from, from + bytes)
   }
 }

@@ -41,10 +41,9 @@ async function fill(cache: Cache, keys = KEYS): Promise<Map<string, Version>> {
 }
 
 /** All nodes have written what they hold. */
-async function snapshots(): Promise<void> {
-  const nowMs = cluster.time.wallMs()
+async function snapshots(sinceMs: number = cluster.time.wallMs()): Promise<void> {
   await cluster.waitFor(
-    () => cluster.nodes.every(({ core }) => (core?.status().snapshots?.lastMs ?? 0) > nowMs),
+    () => cluster.nodes.every(({ core }) => (core?.status().snapshots?.lastMs ?? 0) > sinceMs),
     20_000,
   )
 }
@@ -181,8 +180,9 @@ describe('a cluster all of whose processes were killed', () => {
     const versions = await fill(cache)
     await cluster.run(cache.set('short', 1, { ttl: 20_000 }))
     await cluster.run(cache.set('long', 2, { ttl: 3_600_000 }))
+    const storedMs = cluster.time.wallMs()
     await cluster.time.advance(1000)
-    await snapshots()
+    await snapshots(storedMs)
     await snapshots().catch(() => {})
     killAll()
     await cluster.time.advance(30_000)
@@ -223,7 +223,9 @@ describe('a cluster all of whose processes were killed', () => {
     for (let i = 0; i < 100; i++) await cluster.run(cache.set(`more-${i}`, text(i)))
     const isWriting = (): boolean =>
       cluster.nodes.some(({ core }) => core?.status().snapshots?.isWriting === true)
-    await cluster.waitFor(isWriting, 10_000)
+    const untilMs = cluster.time.wallMs() + 10_000
+    while (!isWriting() && cluster.time.wallMs() < untilMs) await cluster.time.advance(0.2)
+    expect(isWriting()).toBe(true)
     killAll()
     await startAll()
     await expectAll(cache)

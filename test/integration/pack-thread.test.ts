@@ -1,0 +1,42 @@
+/** Packing on a thread of its own, by the program that is shipped. */
+
+import { afterAll, expect, it } from 'vitest'
+import { PackThread } from '../../src/adapters/lz4/pack-thread.ts'
+import { immediateCompression } from '../../src/snapshot/compression.ts'
+
+const thread = new PackThread(new URL('../../dist/adapters/lz4/pack-worker.js', import.meta.url))
+
+afterAll(() => thread.end())
+
+const text = (bytes: number, seed: number): Uint8Array =>
+  Uint8Array.from({ length: bytes }, (_, i) => 65 + (((i >> 5) * seed) % 26))
+
+it('packs as the calling thread would, many at a time, also what is larger than usual', async () => {
+  const raws = Array.from({ length: 40 }, (_, i) => text(i % 10 === 0 ? 700_000 + i : 1000 * (i + 1), i + 1))
+  const packed = await Promise.all(raws.map((raw) => thread.pack(raw)))
+  for (const [i, raw] of raws.entries()) {
+    const there = await immediateCompression.pack(raw)
+    expect(Buffer.compare(packed[i]?.bytes ?? new Uint8Array(0), there?.bytes ?? new Uint8Array(1))).toBe(0)
+  }
+  for (const one of packed) one?.release()
+})
+
+it('uses memory again only once it was released', async () => {
+  const first = await thread.pack(text(5000, 3))
+  const second = await thread.pack(text(5000, 5))
+  expect(second?.bytes.buffer).not.toBe(first?.bytes.buffer)
+  const copy = Buffer.from(first?.bytes ?? [])
+  first?.release()
+  const third = await thread.pack(text(5000, 7))
+  expect(third?.bytes.buffer).toBe(first?.bytes.buffer)
+  expect(Buffer.compare(third?.bytes ?? copy, copy)).not.toBe(0)
+})
+
+it('tells those who wait when it ends, and takes nothing more', async () => {
+  const other = new PackThread(new URL('../../dist/adapters/lz4/pack-worker.js', import.meta.url))
+  const packing = other.pack(text(400_000, 3))
+  const heard = expect(packing).rejects.toThrow('ended')
+  await other.end()
+  await heard
+  expect(other.pack(text(5000, 3))).toBeUndefined()
+})
