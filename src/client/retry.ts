@@ -2,7 +2,7 @@
  * When an operation is tried again, and how long to wait before.
  *
  * Tried again is what certainly did nothing, and what can be repeated without harm: reads, and writes with their id, to
- * which a node gives the first outcome. The wait doubles from 10 ms to 500 ms, jittered between half and all of it. What waits
+ * which a node gives the first outcome; so also where a node that is primary no longer can't tell whether its write lasts. The wait doubles from 10 ms to 500 ms, jittered between half and all of it. What waits
  * for another primary or for replicas (its node is gone, not responsible, or alone) is tried at least every 100 ms, and at once
  * when a newer topology is heard of: until the call's own timeout, since a cluster that lost a node gives its partitions a new
  * primary within that.
@@ -31,6 +31,7 @@ const MOVED: ReadonlySet<ErrorCode> = new Set([
   'NOT_ENOUGH_REPLICAS',
   'UNAVAILABLE',
   'CLOSED',
+  'OUTCOME_UNKNOWN',
 ])
 const TRANSIENT: ReadonlySet<ErrorCode> = new Set([
   'NOT_PRIMARY',
@@ -42,10 +43,12 @@ const TRANSIENT: ReadonlySet<ErrorCode> = new Set([
   'UNAVAILABLE',
 ])
 
+/** A node that stops says so, and one that another took over from does not know its write's outcome; said by nobody it is this call's end. */
+const SAID_BY_NODES: ReadonlySet<ErrorCode> = new Set(['CLOSED', 'OUTCOME_UNKNOWN'])
+
 /** Whether this failure may go away by itself. */
 export function isTransient(error: CacheError): boolean {
-  // A node that stops says CLOSED; said by nobody it is this client's own end.
-  return TRANSIENT.has(error.code) || (error.code === 'CLOSED' && error.node !== undefined)
+  return TRANSIENT.has(error.code) || (SAID_BY_NODES.has(error.code) && error.node !== undefined)
 }
 
 export function defaultRetryPolicy(random: Random): RetryPolicy {

@@ -122,7 +122,7 @@ export class Router {
 
   failed(call: Call, slot: number, error: CacheError, stage: FailureStage): void {
     if (call.isSettled(slot)) return
-    if (stage === 'lost') call.lost(slot)
+    if (stage === 'lost' || error.code === 'OUTCOME_UNKNOWN') call.lost(slot)
     if (isTransient(error) && !this.#closed && this.#retryLater(call, slot, error)) return
     call.reject(slot, finalError(call, slot, error))
   }

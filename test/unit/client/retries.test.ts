@@ -34,7 +34,7 @@ describe('retries', () => {
     })
   }
 
-  for (const code of ['INVALID_ARGUMENT', 'VALUE_TOO_LARGE', 'WRONG_TYPE', 'OUTCOME_UNKNOWN'] as const) {
+  for (const code of ['INVALID_ARGUMENT', 'VALUE_TOO_LARGE', 'WRONG_TYPE'] as const) {
     it(`does not repeat what was refused with ${code}`, async () => {
       const { cache, failure, cluster } = await openBench({}, { nodes: 1 })
       const node = only(cluster.nodes)
@@ -43,6 +43,18 @@ describe('retries', () => {
       expect(node.received).toHaveLength(1)
     })
   }
+
+  it('repeats a write whose node was replaced before it could tell its outcome, and says so if nobody can', async () => {
+    const { cache, run, failure, cluster } = await openBench({}, { nodes: 1 })
+    const node = only(cluster.nodes)
+    let unknown = 1
+    node.behave = () => (unknown-- > 0 ? 'OUTCOME_UNKNOWN' : undefined)
+    await run(cache.set('k', 1))
+    expect(new Set(node.received.map((op) => `${op.session}/${op.counter}`)).size).toBe(1)
+    expect(node.received).toHaveLength(2)
+    node.behave = () => (unknown++ < 0 ? 'OUTCOME_UNKNOWN' : 'NOT_PRIMARY')
+    expect(await failure(cache.set('k', 2))).toMatchObject({ code: 'OUTCOME_UNKNOWN', retryable: false })
+  })
 
   it('repeats a write after the connection was lost, under its id, and reads too', async () => {
     const { cache, run, cluster, time } = await openBench({}, { nodes: 1 })
