@@ -38,9 +38,10 @@ export class EventFeed {
     for (const { nodeId, incarnation, events } of replies) {
       const before = this.#heard.get(nodeId)
       const isOther = before !== undefined && before.incarnation !== incarnation
-      // It was asked for what comes after an event of another process.
-      if (!isOther) fresh.push(...events)
-      const lastId = isOther ? 0 : (events.at(-1)?.id ?? before?.lastId ?? 0)
+      const heardId = before?.lastId ?? 0
+      // It was asked for what comes after an event of another process; or for all, by an address of which nobody could tell whose it is.
+      if (!isOther) fresh.push(...events.filter(({ id }) => id > heardId))
+      const lastId = isOther ? 0 : Math.max(heardId, events.at(-1)?.id ?? 0)
       this.#heard.set(nodeId, { incarnation, lastId })
     }
     return fresh.sort((a, b) => a.timeMs - b.timeMs || compare(a.nodeId, b.nodeId) || a.id - b.id)

@@ -1,5 +1,5 @@
 /**
- * Records on their way to the store: packed side by side, written in order, in batches of about 256 KiB. Who adds waits while more than
+ * Records on their way to the store: packed side by side, written in order, in batches of about 200 KiB. Who adds waits while more than
  * IN_FLIGHT_BYTES are on their way.
  *
  * The disk is asked for room before the first batch, and every ROOM_EVERY_BYTES.
@@ -17,6 +17,8 @@ import { frameRecord, HEAD_BYTES, type RecordKind } from './stored-record.ts'
 /** The store copies a batch before it returns: a larger one takes milliseconds. */
 const BATCH_BYTES = 192 * 1024
 const IN_FLIGHT_BYTES = 4 * 1024 * 1024
+/** What a record that may be packed counts for at least: the memory it was read into and is packed in serves one at a time, however small. */
+const RECORD_BYTES_MIN = 192 * 1024
 const ROOM_EVERY_BYTES = 4 * 1024 * 1024
 /** Records that are not tried after one that did not shrink: twice as many each time, up to the second. */
 const UNTRIED_MIN = 1
@@ -61,13 +63,20 @@ export class RecordPipe {
 
   /** Settles once there is room for more. @throws what an earlier record met; none is written after that */
   async add(record: AddedRecord): Promise<void> {
-    const bytes = typeof record.raw === 'function' ? 0 : record.raw.length
+    const bytes = weightOf(record)
     this.#inFlightBytes += bytes
     const packed = this.#pack(record)
     // Whoever waits for the tail hears of it.
     packed.catch(() => {})
     this.#tail = this.#tail.then(async () => {
-      if (this.#error !== undefined) return
+      if (this.#error !== undefined) {
+        // It may be packed still, and nobody waits for that.
+        packed.then(
+          (one) => one?.release(),
+          () => {},
+        )
+        return
+      }
       try {
         this.#frame(record, await packed)
         if (this.#batchBytes >= BATCH_BYTES) await this.#write(false)
@@ -145,4 +154,9 @@ export class RecordPipe {
     this.#arenaUsed = from + bytes
     return this.#arena.subarray(from, from + bytes)
   }
+}
+
+function weightOf({ raw, dense = false }: AddedRecord): number {
+  if (typeof raw === 'function') return 0
+  return dense ? raw.length : Math.max(raw.length, RECORD_BYTES_MIN)
 }

@@ -1,5 +1,6 @@
 /** Packing on a thread of its own, by the program that is shipped. */
 
+import { execFileSync } from 'node:child_process'
 import { afterAll, expect, it } from 'vitest'
 import { PackThread } from '../../src/adapters/lz4/pack-thread.ts'
 import { immediateCompression } from '../../src/snapshot/compression.ts'
@@ -39,4 +40,17 @@ it('tells those who wait when it ends, and takes nothing more', async () => {
   await other.end()
   await heard
   expect(other.pack(text(5000, 3))).toBeUndefined()
+})
+
+it('starts in a program that came as a string', () => {
+  const module = new URL('../../dist/adapters/lz4/lz4-compression.js', import.meta.url).href
+  const program = `
+    const { threadedCompression } = await import('${module}')
+    const packed = await threadedCompression.pack(new Uint8Array(5000))
+    console.log(packed.bytes.buffer instanceof SharedArrayBuffer)
+  `
+  const said = execFileSync(process.execPath, ['--input-type=module', '--eval', program], {
+    encoding: 'utf8',
+  })
+  expect(said.trim()).toBe('true')
 })

@@ -13,19 +13,33 @@ import { PackThread } from './pack-thread.ts'
 
 const PROGRAM = new URL('./pack-worker.js', import.meta.url)
 
-let thread: PackThread | undefined
+export class ThreadedCompression implements Compression {
+  readonly #program: URL
+  #thread: PackThread | undefined
 
-export const threadedCompression: Compression = {
-  pack: (raw) => packBeside(raw),
-  unpack: (packed) => uncompress(packed),
+  /** @param program pack-worker, as JavaScript */
+  constructor(program: URL) {
+    this.#program = program
+  }
+
+  async pack(raw: Uint8Array): Promise<Packed | undefined> {
+    try {
+      // It is not there when the sources are run, or a bundle of them.
+      if (this.#thread === undefined && existsSync(this.#program))
+        this.#thread = new PackThread(this.#program)
+      const packing = this.#thread?.pack(raw)
+      if (packing !== undefined) return await packing
+    } catch {
+      // The thread could not be started, or ended meanwhile.
+    }
+    // Without it this is done all the same, at the price above.
+    const bytes = await compress(raw)
+    return bytes.length < raw.length ? { bytes, release: () => {} } : undefined
+  }
+
+  unpack(packed: Uint8Array): Promise<Uint8Array> {
+    return uncompress(packed)
+  }
 }
 
-async function packBeside(raw: Uint8Array): Promise<Packed | undefined> {
-  // It is not there when the sources are run, or a bundle of them.
-  if (thread === undefined && existsSync(PROGRAM)) thread = new PackThread(PROGRAM)
-  const packing = thread?.pack(raw)
-  if (packing !== undefined) return packing
-  // Without the thread it is done all the same, at the price above.
-  const bytes = await compress(raw)
-  return bytes.length < raw.length ? { bytes, release: () => {} } : undefined
-}
+export const threadedCompression: Compression = new ThreadedCompression(PROGRAM)

@@ -42,7 +42,8 @@ export class PackThread {
 
   /** @param program pack-worker, as JavaScript */
   constructor(program: URL) {
-    this.#worker = new Worker(program)
+    // Not the options of this process: some forbid a thread (--input-type), others would load there what is meant for here.
+    this.#worker = new Worker(program, { execArgv: [] })
     this.#worker.unref()
     this.#worker.on('message', (result: PackResult) => this.#done(result))
     this.#worker.on('error', (error) => this.#failed(error))

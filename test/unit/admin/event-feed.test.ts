@@ -40,6 +40,15 @@ it('asks a process that started anew for all of its events', () => {
   expect(names(feed.take([reply('a', 'new', [1, 5], [41, 9])]))).toEqual(['a/1', 'a/41'])
 })
 
+it('hands out each event once, also of an address of which nobody can tell whose it is', () => {
+  const feed = new EventFeed({ withinMs: 0, kinds: [] })
+  expect(feed.requestFor('').afterId).toBe(0)
+  expect(names(feed.take([reply('a', 'x', [1, 5])]))).toEqual(['a/1'])
+  expect(feed.requestFor('').afterId).toBe(0)
+  expect(names(feed.take([reply('a', 'x', [1, 5], [2, 6])]))).toEqual(['a/2'])
+  expect(feed.take([reply('a', 'x', [1, 5], [2, 6])])).toEqual([])
+})
+
 it('merges figures family by family, each with its node', () => {
   const family = (value: number) => [
     { name: 'f', type: 'gauge', help: 'F.', samples: [{ labels: { r: 'x' }, value }] },
