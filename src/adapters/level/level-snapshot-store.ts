@@ -110,10 +110,12 @@ export class LevelSnapshotStore implements SnapshotStore {
     const batch = changes.map(({ key, value }) =>
       value === undefined ? { type: 'del' as const, key } : { type: 'put' as const, key, value },
     )
+    // Of one database: a write that took too long must not end in the one that was opened after it.
+    const db = this.#db
     await this.#changing(() =>
       this.#within('writing', async () => {
-        if (sync) await this.#db.compactRange(NOWHERE, NOWHERE)
-        await this.#db.batch(batch, { sync })
+        if (sync) await db.compactRange(NOWHERE, NOWHERE)
+        await db.batch(batch, { sync })
       }),
     )
   }

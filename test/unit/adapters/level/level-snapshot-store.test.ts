@@ -4,8 +4,14 @@ import { spawnSync } from 'node:child_process'
 import { chmodSync, mkdtempSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { Level } from 'level'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { LevelSnapshotStore } from '../../../../src/adapters/level/level-snapshot-store.ts'
+
+/** What `level` has on Node.js. */
+interface Compacting {
+  compactRange(from: string, to: string): Promise<void>
+}
 
 const value = new Uint8Array(1000).fill(7)
 
@@ -25,6 +31,25 @@ describe('LevelSnapshotStore', () => {
       message: expect.stringMatching(/snapshot directory .* is used by another process/),
     })
     await store.close()
+  })
+
+  it('writes nothing of a batch that took too long once what came before it was cleared', async () => {
+    const hanging = vi.spyOn(Level.prototype as unknown as Compacting, 'compactRange')
+    let goOn = (): void => {}
+    hanging.mockImplementationOnce(() => new Promise((resolve) => (goOn = resolve)))
+    try {
+      const store = await LevelSnapshotStore.open(folder, { timeoutMs: 300, reservedBytes: 0 })
+      await store.write([{ key: 'a/1', value }], { sync: false })
+      const late = store.write([{ key: 'a/~', value }], { sync: true })
+      await expect(late).rejects.toMatchObject({ code: 'STORAGE_FAILED' })
+      await store.clear('a/', 'a0')
+      goOn()
+      await store.write([{ key: 'b', value }], { sync: true })
+      expect(await store.firstKey('a/', 'a0')).toBeUndefined()
+      await store.close()
+    } finally {
+      hanging.mockRestore()
+    }
   })
 
   it('says so when the folder is a file', async () => {
