@@ -13,7 +13,7 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { Level } from 'level'
 import { LevelSnapshotStore } from '../src/adapters/level/level-snapshot-store.ts'
-import { threadedCompression } from '../src/adapters/lz4/lz4-compression.ts'
+import type { threadedCompression } from '../src/adapters/lz4/lz4-compression.ts'
 import { systemClock } from '../src/adapters/system/clock.ts'
 import { systemRandom } from '../src/adapters/system/random.ts'
 import { systemScheduler } from '../src/adapters/system/scheduler.ts'
@@ -176,9 +176,12 @@ async function measure(data: Data, engine: Engine, folder: string, control: Chil
   stored(plainRow, plainBytes)
   rmSync(plainFolder, { recursive: true })
 
+  // The program of the thread that packs is only in dist.
+  const built = new URL('../dist/adapters/lz4/lz4-compression.js', import.meta.url).href
+  const lz4 = (await import(built)) as { threadedCompression: typeof threadedCompression }
   const library = await SnapshotLibrary.open({
     store: await LevelSnapshotStore.open(join(folder, 'snapshots')),
-    compression: threadedCompression,
+    compression: lz4.threadedCompression,
     clock: systemClock,
     scheduler: systemScheduler,
     random: systemRandom,

@@ -25,7 +25,7 @@ const LOAD_MS = 20_000
 const WARNINGS_MAX = 10
 /** Partitions at one time: while the disk is waited for in some, another is put into memory. */
 const LOADS_AT_ONCE = 6
-/** Of a slice: nobody is served yet, but the other nodes want to hear of this one. */
+/** Of a slice, one for each partition under way in a turn: nobody is served yet, but the other nodes want to hear of this one. */
 const SLICE_MS = 5
 
 export interface WarmStartPorts {
@@ -159,7 +159,8 @@ class Loader {
     try {
       const read = await unlessAborted(
         library.loadInto(id, partition, engine, {
-          ...{ nowMs: clock.wallMs(), sliceMs: SLICE_MS },
+          nowMs: clock.wallMs(),
+          sliceMs: SLICE_MS,
           signal: this.#signal,
         }),
         this.#signal,
