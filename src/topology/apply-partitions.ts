@@ -109,9 +109,11 @@ export function applyToPartitions(
     case 'Recovered':
       return each(topology, transform.partitions, (partition, items) => {
         const node = items[0]?.node as NodeIndex
-        const { inSync } = partition
+        const { inSync, primary } = partition
         if (items.length > 1 || !isServing(node) || !lacksValidSet(topology, partition, broken))
           return undefined
+        // It may have come back since this was asked for, with what nobody else holds.
+        if (node !== primary && isServing(primary)) return undefined
         // A member that survived holds more than anybody else.
         if (!inSync.includes(node) && inSync.some(isServing)) return undefined
         const partitionEpoch = (partition.partitionEpoch + 1) as PartitionEpoch

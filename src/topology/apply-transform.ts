@@ -15,8 +15,11 @@ import { applyToPartitions, type PartitionTransform } from './apply-partitions.t
 import { isRefused, type Outcome, type Refused, refuse } from './outcome.ts'
 import type { Topology } from './topology.ts'
 import type { Transform } from './transforms.ts'
+import { lacksValidSet } from './validity.ts'
 
 export { isRefused, type Outcome } from './outcome.ts'
+
+type Recovered = Extract<Transform, { readonly kind: 'Recovered' }>
 
 /** A commit: its record, and what became of each change. */
 export interface Applied {
@@ -64,7 +67,11 @@ export function applyTransform(topology: Topology, transform: Transform, broken?
   }
 }
 
-/** Applies the changes in turn and raises the epoch by one, if any applied. Voters change one at a time. */
+/**
+ * Applies the changes in turn and raises the epoch by one, if any applied. Voters change one at a time. A partition starts over only if it
+ * lacked a valid set before the first of them, too: who asked for that may not have known of what is decided with it, and what
+ * only fails now is waited for first.
+ */
 export function applyAll(
   topology: Topology,
   transforms: readonly Transform[],
@@ -78,7 +85,11 @@ export function applyAll(
     const outcome: Topology | Refused =
       changesVoters && votersChanged
         ? refuse('voters change one at a time, an epoch each')
-        : applyTransform(at, transform, broken)
+        : applyTransform(
+            at,
+            transform.kind === 'Recovered' ? lackingIn(topology, transform, broken) : transform,
+            broken,
+          )
     if (isRefused(outcome)) {
       refused.push(outcome.refused)
       continue
@@ -90,4 +101,13 @@ export function applyAll(
   const applied = refused.filter((reason) => reason === undefined).length
   if (applied === 0) return { topology, applied, refused }
   return { topology: { ...at, epoch: (topology.epoch + 1) as Epoch }, applied, refused }
+}
+
+/** What it asks for of the partitions that lack a valid set in this record. */
+function lackingIn(topology: Topology, transform: Recovered, broken: BrokenRules | undefined): Recovered {
+  const partitions = transform.partitions.filter(({ partition }) => {
+    const record = topology.partitions[partition]
+    return record !== undefined && lacksValidSet(topology, record, broken)
+  })
+  return { ...transform, partitions }
 }

@@ -177,6 +177,27 @@ describe('a partition', () => {
   })
 })
 
+describe('starting over, asked for before something else was decided', () => {
+  const recover = (topology: Topology, node: number): Transform => {
+    return { kind: 'Recovered', partitions: [at(topology, node)] }
+  }
+
+  it('waits when the last valid set is lost in the same commit', () => {
+    const { topology, refused } = applyAll(START, [failed(START, A), failed(START, B), recover(START, C)])
+    expect(refused[2]).toBeDefined()
+    expect(partition(topology).recoveredAt).toBe(partition(START).recoveredAt)
+    expect(applyAll(topology, [recover(topology, C)]).applied).toBe(1)
+  })
+
+  it('takes nobody but the primary once that is back', () => {
+    const start = withPartition(START, 0, { unsettled: [{ primary: D, members: [D, B, C] }] })
+    const dead = commit(start, failed(start, D), failed(start, B))
+    expect(lacksValidSet(dead, partition(dead))).toBe(true)
+    expect(applyAll(dead, [recover(dead, C)]).applied).toBe(0)
+    expect(applyAll(dead, [recover(dead, A)]).applied).toBe(1)
+  })
+})
+
 describe('a change that names what no longer is', () => {
   const shrunk = commit(START, { kind: 'InSyncShrunk', members: [at(START, C)] })
   const learning = commit(
