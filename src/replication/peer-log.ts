@@ -205,6 +205,8 @@ export class PeerLog {
       if (replica === undefined || member === undefined || member.state !== 'unknown') continue
       if (position.partitionEpoch !== replica.partitionEpoch || position.status !== PositionStatus.adopted)
         continue
+      // It has left this epoch since ◆: its acknowledgements are no grants for the partition any more.
+      if (member.movedTo > position.partitionEpoch) continue
       if (member.session > 0) this.#ports.learnerReady(replica, member, position)
       else if (replica.role === 'taking-over') this.#ports.answered(replica, this.node, position)
       else this.followFrom(replica, member, { epoch: position.lastEpoch, sequence: position.lastSequence })
@@ -334,8 +336,9 @@ export class PeerLog {
   #rejected(one: RejectedPartition, touched: Set<Replica>): void {
     const replica = this.#ports.replica(one.partition)
     const member = replica?.follower(this.node)
-    if (replica === undefined || member === undefined || member.state === 'lagging') return
-    if (member.state === 'unknown') return
+    if (replica === undefined || member === undefined) return
+    if (one.reason === Rejection.epoch) member.movedTo = Math.max(member.movedTo, one.partitionEpoch)
+    if (member.state === 'lagging' || member.state === 'unknown') return
     const sameEpoch = one.partitionEpoch === replica.partitionEpoch
     if (sameEpoch && one.lastSequence > member.acked && one.lastSequence <= replica.lastSequence) {
       member.acked = one.lastSequence

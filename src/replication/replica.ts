@@ -39,6 +39,8 @@ export interface Member {
   proposedMs: number
   /** Its log is known to be the beginning of this one: it has followed this primary in an earlier epoch. */
   isKnown: boolean
+  /** The newest epoch of the partition that it said it is under: what it said before may come later, on another stream. */
+  movedTo: number
 }
 
 /** The other replicas as a new epoch finds them: nothing is known of any. */
@@ -51,6 +53,7 @@ function unknownMember(node: NodeIndex, session: number): Member {
     session,
     proposedMs: Number.NEGATIVE_INFINITY,
     isKnown: false,
+    movedTo: 0,
   }
 }
 
