@@ -202,7 +202,9 @@ export class PeerLog {
     for (const position of positions) {
       const replica = this.#ports.replica(position.partition)
       const member = replica?.follower(this.node)
-      if (replica === undefined || member === undefined || member.state !== 'unknown') continue
+      if (replica === undefined || member === undefined) continue
+      member.movedTo = Math.max(member.movedTo, position.heldEpoch)
+      if (member.state !== 'unknown') continue
       if (position.partitionEpoch !== replica.partitionEpoch || position.status !== PositionStatus.adopted)
         continue
       // It has left this epoch since ◆: its acknowledgements are no grants for the partition any more.

@@ -127,6 +127,12 @@ export class ReplicaReceiver {
     this.#acknowledgeSoon()
   }
 
+  /** This node is dropped as a learner, within the epoch: it says nothing of a log, for it may never have had a place in it. */
+  dismiss(partition: number, partitionEpoch: number): void {
+    this.#reject(partition, Rejection.noRole, partitionEpoch, 0)
+    this.#acknowledgeSoon()
+  }
+
   #acknowledgeSoon(): void {
     if (this.#ackDue || this.#closed) return
     this.#ackDue = true
@@ -144,7 +150,8 @@ export class ReplicaReceiver {
     senderWallMs: number,
   ): void {
     const replica = this.#ports.replica(partition)
-    if (replica === undefined || (replica.role !== 'backup' && replica.role !== 'learner')) {
+    // Where a learner's session has not begun, its last sequence is that of another log.
+    if (replica === undefined || !takesRecords(replica)) {
       this.#reject(partition, Rejection.noRole, replica?.partitionEpoch ?? 0, 0)
       return
     }
@@ -189,4 +196,8 @@ export class ReplicaReceiver {
     this.#ports.acknowledging(this.node)
     this.#stream.send(encodeAck(this.#lastFrame, rejected))
   }
+}
+
+function takesRecords({ state }: Replica): boolean {
+  return state.kind === 'backup' || (state.kind === 'learner' && state.learner.phase.kind !== 'waiting')
 }

@@ -322,7 +322,9 @@ export class Roles {
     this.#former.set(partition, { leaseUntilMs, lastEpoch, lastSequence })
     this.#ports.leadership.forget(replica)
     this.#stopServing(replica)
-    this.#ports.receiver(replica.primary)?.revoke(partition, partitionEpoch, replica.lastSequence)
+    const receiver = this.#ports.receiver(replica.primary)
+    if (partitionEpoch > replica.partitionEpoch) receiver?.revoke(partition, partitionEpoch, lastSequence)
+    else receiver?.dismiss(partition, partitionEpoch)
     if (!isUntouched(replica)) this.#loaded.delete(partition)
     // Whoever still has the replica in hand finds one without a say.
     replica.enter(partitionEpoch, BACKUP, NO_NODE, [])

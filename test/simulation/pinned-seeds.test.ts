@@ -7,6 +7,10 @@ import { simulate } from './harness/simulation.ts'
 /** Seeds that once showed a bug, with what it was. */
 const PINNED: readonly (readonly [number, string])[] = [
   [752_712, 'a partition started over by a change asked for earlier, in the commit in which a node failed'],
+  [
+    772_530,
+    'a learner that was dropped before its session began told the end of another log as that of this one',
+  ],
   [770_587, 'a lease was granted by a replica whose leave of the epoch was heard of before its entry'],
 ]
 

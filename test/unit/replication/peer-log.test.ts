@@ -143,14 +143,19 @@ class Bench {
   }
 
   /** The peer's answer to a question. */
-  position(partition: number, lastSequence: number, status: number = PositionStatus.adopted): void {
+  position(
+    partition: number,
+    lastSequence: number,
+    status: number = PositionStatus.adopted,
+    heldEpoch?: number,
+  ): void {
     const { partitionEpoch } = this.replicas[partition] as Replica
     this.log.positioned([
       {
         partition,
         partitionEpoch,
         status,
-        heldEpoch: partitionEpoch,
+        heldEpoch: heldEpoch ?? partitionEpoch,
         lastEpoch: partitionEpoch,
         lastSequence,
         digestLow: 0,
@@ -303,6 +308,26 @@ describe('the log to a peer', () => {
     expect([bench.sent(0), bench.asks.length]).toEqual([[], 1])
     bench.position(0, 0, PositionStatus.later)
     expect([bench.sent(0), bench.member(0).state]).toEqual([[], 'unknown'])
+  })
+
+  it('counts no answer of a peer that has said, on whatever stream, that it left the epoch', () => {
+    bench.start()
+    const replica = bench.replicas[0] as Replica
+    bench.append(0, 5)
+    bench.log.flush()
+    const { number } = bench.frames().at(-1) as Frame
+    bench.log.ask(replica)
+    bench.reject(number, 0, Rejection.epoch, 5, 5)
+    bench.position(0, 5)
+    expect([bench.member(0).state, bench.member(0).acked, replica.commitSequence]).toEqual(['unknown', 0, 0])
+    // The same of an answer that overtook an older one.
+    const other = new Bench()
+    other.start()
+    other.append(0, 5)
+    other.log.ask(other.replicas[0] as Replica)
+    other.position(0, 0, PositionStatus.later, 5)
+    other.position(0, 5)
+    expect([other.member(0).state, other.member(0).acked]).toEqual(['unknown', 0])
   })
 
   it('says when a peer has no room', () => {

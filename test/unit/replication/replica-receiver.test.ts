@@ -2,7 +2,10 @@
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { ByteReader, ByteWriter } from '../../../src/kernel/bytes.ts'
+import type { Epoch, PartitionEpoch } from '../../../src/kernel/ids.ts'
 import { EffectKind, writeEffectStart, writeKey, writeSetStart } from '../../../src/replication/effects.ts'
+import { encodeTopology } from '../../../src/topology/codec.ts'
+import type { PartitionRecord } from '../../../src/topology/topology.ts'
 import { beginFrame, FRAME_HEADROOM, FrameType } from '../../../src/wire/frames.ts'
 import { decodeAck, decodeResume, Rejection } from '../../../src/wire/peer-frames.ts'
 import { DirectStream } from '../../support/direct-stream.ts'
@@ -141,6 +144,33 @@ describe('a backup', () => {
     ])
     expect([last(1), last(2)]).toEqual([0, 0])
     expect((await acked()).rejected).toEqual(['1 noRole 1 0', '2 epoch 1 0', '77 noRole 0 0'])
+  })
+
+  it('has no place in the log as a learner whose session has not begun, and says of none when it is dropped', async () => {
+    replicate([{ sequence: 1 }, { sequence: 2 }])
+    const { topology } = node
+    const learn = (epoch: number, learners: PartitionRecord['learners']): Promise<DirectStream> => {
+      const [first, ...others] = topology.partitions as [PartitionRecord, ...PartitionRecord[]]
+      const partitionEpoch = 2 as PartitionEpoch
+      const alone: PartitionRecord = { ...first, partitionEpoch, primary: 0, inSync: [0], learners }
+      return node.learn(
+        encodeTopology({ ...topology, epoch: epoch as Epoch, partitions: [alone, ...others] }, 'node'),
+      )
+    }
+    await learn(topology.epoch + 1, [{ node: 1, session: (topology.epoch + 1) as Epoch }])
+    // Its last sequence is that of the log it had as a backup, of which the primary may know nothing.
+    replicate([
+      { sequence: 2, epoch: 2 },
+      { sequence: 3, epoch: 2 },
+    ])
+    expect(last()).toBe(2)
+    expect((await acked()).rejected).toEqual(['0 noRole 2 0'])
+    stream.take()
+    await learn(topology.epoch + 2, [])
+    const ack = stream.take().find((body) => body[0] === FrameType.ack)
+    expect(decodeAck(new ByteReader(ack as Uint8Array, 1)).rejected).toEqual([
+      { partition: 0, reason: Rejection.noRole, partitionEpoch: 2, lastSequence: 0 },
+    ])
   })
 
   it('keeps the version that an operation was ordered with', () => {
