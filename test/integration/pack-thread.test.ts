@@ -1,11 +1,17 @@
 /** Packing on a thread of its own, by the program that is shipped. */
 
 import { execFileSync } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { afterAll, expect, it } from 'vitest'
+import { ThreadedCompression } from '../../src/adapters/lz4/lz4-compression.ts'
 import { PackThread } from '../../src/adapters/lz4/pack-thread.ts'
 import { immediateCompression } from '../../src/snapshot/compression.ts'
 
-const thread = new PackThread(new URL('../../dist/adapters/lz4/pack-worker.js', import.meta.url))
+const PROGRAM = new URL('../../dist/adapters/lz4/pack-worker.js', import.meta.url)
+const thread = new PackThread(PROGRAM)
 
 afterAll(() => thread.end())
 
@@ -34,12 +40,37 @@ it('uses memory again only once it was released', async () => {
 })
 
 it('tells those who wait when it ends, and takes nothing more', async () => {
-  const other = new PackThread(new URL('../../dist/adapters/lz4/pack-worker.js', import.meta.url))
+  const other = new PackThread(PROGRAM)
   const packing = other.pack(text(400_000, 3))
   const heard = expect(packing).rejects.toThrow('ended')
   await other.end()
   await heard
   expect(other.pack(text(5000, 3))).toBeUndefined()
+})
+
+it('is started again after it ended, but not at once', async () => {
+  const folder = mkdtempSync(path.join(tmpdir(), 'ringcache-pack-'))
+  const program = path.join(folder, 'worker.mjs')
+  let nowMs = 0
+  const packing = new ThreadedCompression(pathToFileURL(program), () => nowMs)
+  const isShared = async (): Promise<boolean> => {
+    const packed = await packing.pack(text(5000, 3))
+    const bytes = packed?.bytes ?? new Uint8Array(0)
+    expect(await packing.unpack(bytes)).toEqual(Buffer.from(text(5000, 3)))
+    return bytes.buffer instanceof SharedArrayBuffer
+  }
+  writeFileSync(
+    program,
+    "import { parentPort } from 'node:worker_threads'; parentPort.on('message', () => process.exit(1))",
+  )
+  expect(await isShared()).toBe(false)
+  writeFileSync(program, `import '${PROGRAM.href}'`)
+  nowMs = 9_999
+  expect(await isShared()).toBe(false)
+  nowMs = 10_000
+  expect(await isShared()).toBe(true)
+  await packing.end()
+  rmSync(folder, { recursive: true })
 })
 
 it('starts in a program that came as a string', () => {

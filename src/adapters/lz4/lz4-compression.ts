@@ -12,21 +12,24 @@ import type { Compression, Packed } from '../../snapshot/compression.ts'
 import { PackThread } from './pack-thread.ts'
 
 const PROGRAM = new URL('./pack-worker.js', import.meta.url)
+/** A thread that ended (of too little memory, say) is started again, but not more often than this, in milliseconds. */
+const RESTART_MS = 10_000
 
 export class ThreadedCompression implements Compression {
   readonly #program: URL
+  readonly #monotonicMs: () => number
   #thread: PackThread | undefined
+  #startedMs = Number.NEGATIVE_INFINITY
 
   /** @param program pack-worker, as JavaScript */
-  constructor(program: URL) {
+  constructor(program: URL, monotonicMs: () => number = () => performance.now()) {
     this.#program = program
+    this.#monotonicMs = monotonicMs
   }
 
   async pack(raw: Uint8Array): Promise<Packed | undefined> {
     try {
-      // It is not there when the sources are run, or a bundle of them.
-      if (this.#thread === undefined && existsSync(this.#program))
-        this.#thread = new PackThread(this.#program)
+      if (this.#thread === undefined || this.#thread.hasEnded) this.#start()
       const packing = this.#thread?.pack(raw)
       if (packing !== undefined) return await packing
     } catch {
@@ -37,8 +40,20 @@ export class ThreadedCompression implements Compression {
     return bytes.length < raw.length ? { bytes, release: () => {} } : undefined
   }
 
+  async end(): Promise<void> {
+    await this.#thread?.end()
+  }
+
   unpack(packed: Uint8Array): Promise<Uint8Array> {
     return uncompress(packed)
+  }
+
+  #start(): void {
+    const nowMs = this.#monotonicMs()
+    if (nowMs - this.#startedMs < RESTART_MS) return
+    this.#startedMs = nowMs
+    // It is not there when the sources are run, or a bundle of them.
+    if (existsSync(this.#program)) this.#thread = new PackThread(this.#program)
   }
 }
 

@@ -50,6 +50,10 @@ export class PackThread {
     this.#worker.on('exit', () => this.#failed(new Error('the thread that packs snapshots has ended')))
   }
 
+  get hasEnded(): boolean {
+    return this.#failure !== undefined
+  }
+
   /** `raw` is copied at once. @returns undefined when the thread is gone; a promise that rejects when it goes meanwhile */
   pack(raw: Uint8Array): Promise<Packed | undefined> | undefined {
     if (this.#failure !== undefined) return undefined
