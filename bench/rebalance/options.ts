@@ -33,7 +33,7 @@ export const USAGE: string = `npm run bench -- rebalance [options]
   --seconds N        length of each phase in which nothing moves: before, between and after (10)
   --concurrency N    calls under way at once for the maximum (256)
   --partitions N     of the cluster (1024)
-  --move-timeout N   seconds that each of the two moves may take (300)
+  --move-timeout N   seconds that each of the two moves may take (600)
   --port-base N      first of the five loopback ports used (7950)
   --build DIR        the checkout whose dist is run (this one)
   --logs DIR         keep what the nodes wrote there
@@ -69,7 +69,7 @@ export function parseOptions(args: readonly string[]): RebalanceBenchOptions | '
     seconds: numberOf(given('seconds') ?? '10', '--seconds', 0.2, 3_600),
     concurrency: whole('concurrency', 256, 1, 65_536),
     partitions: whole('partitions', 1_024, 8, 16_384),
-    moveTimeoutSeconds: whole('move-timeout', 300, 5, 36_000),
+    moveTimeoutSeconds: whole('move-timeout', 600, 5, 36_000),
     firstPort: whole('port-base', 7_950, 1_024, 65_000),
     build: resolve(given('build') ?? root),
     json: given('json'),
