@@ -5,6 +5,7 @@
  * (simulation) or measure time on it (integration, services).
  */
 
+import { availableParallelism } from 'node:os'
 import { defineConfig, type ViteUserConfig } from 'vitest/config'
 
 interface Kind {
@@ -12,14 +13,17 @@ interface Kind {
   /** Kinds with a higher number wait for those with a lower one. */
   readonly groupOrder: number
   readonly testTimeout: number
-  /** Test files of a kind that run at a time; 0: one per core. */
+  /** Test files of a kind that run at a time. */
   readonly maxWorkers: number
 }
 
+/** Vitest's own default leaves one core idle. */
+const cores = availableParallelism()
+
 const kinds: readonly Kind[] = [
-  { name: 'unit', groupOrder: 0, testTimeout: 20_000, maxWorkers: 0 },
-  { name: 'contract', groupOrder: 0, testTimeout: 20_000, maxWorkers: 0 },
-  { name: 'simulation', groupOrder: 1, testTimeout: 120_000, maxWorkers: 0 },
+  { name: 'unit', groupOrder: 0, testTimeout: 20_000, maxWorkers: cores },
+  { name: 'contract', groupOrder: 0, testTimeout: 20_000, maxWorkers: cores },
+  { name: 'simulation', groupOrder: 1, testTimeout: 120_000, maxWorkers: cores },
   { name: 'integration', groupOrder: 2, testTimeout: 120_000, maxWorkers: 1 },
   { name: 'services', groupOrder: 3, testTimeout: 120_000, maxWorkers: 1 },
 ]
@@ -36,7 +40,8 @@ const config: ViteUserConfig = defineConfig({
         testTimeout,
         hookTimeout: testTimeout,
         sequence: { groupOrder },
-        ...(maxWorkers === 0 ? {} : { maxWorkers, fileParallelism: maxWorkers > 1 }),
+        maxWorkers,
+        fileParallelism: maxWorkers > 1,
       },
     })),
   },
