@@ -23,6 +23,10 @@ import { topFunctions } from './peers/profile.ts'
 import { PEERS, startServers } from './peers/registry.ts'
 import { type Cell, joinPasses, type Report, ratiosOf, soakTable, tableOf } from './peers/report.ts'
 import { SOAK_CONCURRENCY, SOAK_REGION_BYTES, type SoakResult } from './peers/soak.ts'
+import { isBatch } from './peers/workload.ts'
+
+/** The load by which servers get ready, in calls and in batches under way. */
+const WARMUP_CONCURRENCY = { single: 256, batch: 8 } as const
 
 /** Beyond what the job itself takes: starting a process, making the data, connecting. */
 const JOB_MARGIN_MS = 60_000
@@ -101,7 +105,7 @@ class PeersBench {
     const cells: Cell[] = []
     for (const workload of workloads) {
       const peers = available.filter((peer) => PEERS[peer].workloads.includes(workload))
-      await this.#startAndLoad(peers)
+      await this.#startAndLoad(peers, workload)
       for (const concurrency of concurrencyOf(workload)) {
         cells.push(...(await this.#measureCells(peers, workload, concurrency)))
       }
@@ -109,7 +113,8 @@ class PeersBench {
     return cells
   }
 
-  async #startAndLoad(peers: readonly PeerName[]): Promise<void> {
+  /** A server that compiles its code as it runs is not measured while it does; all get the same. */
+  async #startAndLoad(peers: readonly PeerName[], workload: WorkloadName): Promise<void> {
     const { keys, portBase, profileFolder, copies, durability } = this.#options
     const settings = { copies, durability, ...(profileFolder === undefined ? {} : { profileFolder }) }
     for (const name of peers) {
@@ -120,7 +125,18 @@ class PeersBench {
       this.#servers.set(kind, servers)
       const job = { kind: 'load', peer: name, addresses: servers.addresses, keys } as const
       await runJob(job, { timeoutMs: JOB_MARGIN_MS })
+      await this.#warmUp(name, servers, workload)
     }
+  }
+
+  async #warmUp(peer: PeerName, servers: Servers, workload: WorkloadName): Promise<void> {
+    const { keys, serverWarmupSeconds: seconds } = this.#options
+    if (seconds === 0) return
+    const concurrency = WARMUP_CONCURRENCY[isBatch(workload) ? 'batch' : 'single']
+    const { addresses, pids: serverPids } = servers
+    const work = { keys, workload, concurrency, seconds, warmupSeconds: 0, profileFile: undefined }
+    const job = { kind: 'measure', peer, addresses, serverPids, ...work } as const
+    await runJob(job, { timeoutMs: seconds * 2_000 + JOB_MARGIN_MS })
   }
 
   async #measureCells(
@@ -182,7 +198,7 @@ class PeersBench {
   async #large(): Promise<Cell[]> {
     if (!this.#options.special.includes('large')) return []
     try {
-      await this.#startAndLoad(['ringcache'])
+      await this.#startAndLoad(['ringcache'], 'A')
       const servers = this.#servers.get('ringcache') as Servers
       return await measureLargeValues(servers, this.#options, (failure) => this.#failures.push(failure))
     } catch (error) {

@@ -25,7 +25,10 @@ export interface PeersOptions {
   /** Given ones hold for every workload. */
   readonly concurrencyOf: (workload: WorkloadName) => readonly number[]
   readonly seconds: number
+  /** Of each cell. */
   readonly warmupSeconds: number
+  /** Of servers that were just started, before anything is measured. */
+  readonly serverWarmupSeconds: number
   readonly soakSeconds: number
   readonly passes: number
   readonly keys: number
@@ -48,6 +51,7 @@ export const USAGE: string = `npm run bench -- peers [options]
   --against LIST       peers to compare with, of ${PEER_NAMES.slice(1).join(', ')} (all)
   --without-ringcache  measure only the others
   --seconds N          measured time of each cell and pass (3)
+  --server-warmup N    seconds of calls that servers get once they are loaded (10)
   --soak-seconds N     length of the soak (60)
   --passes N           how often each cell is measured, the order of peers turning round each time (2)
   --keys N             records stored (100000)
@@ -83,6 +87,12 @@ export function parseOptions(args: readonly string[]): PeersOptions | 'help' {
     },
     seconds,
     warmupSeconds: Math.min(2, seconds),
+    serverWarmupSeconds: numberOf(
+      values['server-warmup'] ?? (quick ? '1' : '10'),
+      '--server-warmup',
+      0,
+      3_600,
+    ),
     soakSeconds: wholeNumberOf(values['soak-seconds'] ?? '60', '--soak-seconds', 4, 86_400),
     passes: wholeNumberOf(values.passes ?? (quick ? '1' : '2'), '--passes', 1, 100),
     keys: wholeNumberOf(values.keys ?? (quick ? '10000' : '100000'), '--keys', 1_000, 10_000_000),
@@ -105,6 +115,7 @@ function parse(args: readonly string[]) {
         against: { type: 'string', multiple: true },
         'without-ringcache': { type: 'boolean' },
         seconds: { type: 'string' },
+        'server-warmup': { type: 'string' },
         'soak-seconds': { type: 'string' },
         passes: { type: 'string' },
         keys: { type: 'string' },
