@@ -66,7 +66,7 @@ it('a cluster grows by a node and gives it up again under load, without an error
     }
   })()
 
-  const config = { nodes: nodes(4), memory: { limit: '128mb' }, ...more }
+  const config = { nodes: nodes(4), memory: { limit: '1gb' }, ...more }
   const fourth = await CacheNode.start({ config, nodeId: 'node4', log: silentLog })
   try {
     await fourth.whenServing(10_000)
