@@ -1,11 +1,14 @@
 /** The commands of operators, as processes, against real nodes: a cluster grows, shrinks and says how it is. */
 
-import { execFile } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect, it } from 'vitest'
+import { stringify } from 'yaml'
 import { connect } from '../../src/client/connect.ts'
-import { silentLog } from '../../src/kernel/log.ts'
-import { CacheNode } from '../../src/node/cache-node.ts'
 import type { NodeViewMessage } from '../../src/wire/admin.ts'
 import { startNodeCluster } from '../support/node-cluster.ts'
 
@@ -46,6 +49,23 @@ const nodes = (count: number): object[] =>
     dataDir: 'none',
   }))
 
+/** A process of its own: its limit holds for all that its process holds. */
+function startNode4(config: object): { stop(): Promise<void> } {
+  const folder = mkdtempSync(path.join(tmpdir(), 'ringcache-commands-'))
+  const file = path.join(folder, 'cluster.yaml')
+  writeFileSync(file, stringify(config))
+  const args = ['--import', 'tsx', MAIN, 'start', '--config', file, '--node', 'node4']
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'inherit'] })
+  const gone = once(child, 'exit')
+  return {
+    stop: async () => {
+      child.kill('SIGTERM')
+      await gone
+      rmSync(folder, { recursive: true })
+    },
+  }
+}
+
 it('a cluster grows by a node and gives it up again under load, without an error', async () => {
   const more = { replication: { partitions: 32, backlog: '16mb' } }
   await using cluster = await startNodeCluster(PORT, 3, more)
@@ -66,10 +86,9 @@ it('a cluster grows by a node and gives it up again under load, without an error
     }
   })()
 
-  const config = { nodes: nodes(4), memory: { limit: '1gb' }, ...more }
-  const fourth = await CacheNode.start({ config, nodeId: 'node4', log: silentLog })
+  const config = { nodes: nodes(4), memory: { limit: '128mb' }, ...more }
+  const fourth = startNode4(config)
   try {
-    await fourth.whenServing(10_000)
     // Its share comes by itself.
     const holds = async (): Promise<number> => {
       const list = await json<NodeViewMessage[]>('node', 'list')
@@ -83,7 +102,7 @@ it('a cluster grows by a node and gives it up again under load, without an error
     expect(left.stdout).toBe('node4 has left the cluster\n')
     expect(await json<NodeViewMessage[]>('node', 'list')).toHaveLength(3)
   } finally {
-    await fourth.close(1000)
+    await fourth.stop()
   }
   stop = true
   await load
