@@ -51,7 +51,7 @@ export const USAGE: string = `npm run bench -- peers [options]
   --against LIST       peers to compare with, of ${PEER_NAMES.slice(1).join(', ')} (all)
   --without-ringcache  measure only the others
   --seconds N          measured time of each cell and pass (3)
-  --server-warmup N    seconds of calls that servers get once they are loaded (10)
+  --server-warmup N    seconds of calls that servers get once they are loaded (10; 1 if --quick)
   --soak-seconds N     length of the soak (60)
   --passes N           how often each cell is measured, the order of peers turning round each time (2)
   --keys N             records stored (100000)

@@ -32,6 +32,7 @@ export function option<T>(
   kind: Kind<T>,
   { description, default: value }: { description: string; default: string | number | boolean },
 ): z.ZodType<T> {
+  // Parsed as if it stood in a file; what the schema takes there, its type does not say.
   return describe(schemaOf(kind).prefault(value as never), kind, description, String(value))
 }
 
